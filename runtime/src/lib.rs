@@ -1,0 +1,7 @@
+//! The container runtime of banyan: images, layers, builds, namespaces, cgroups, networks of the kernel, containers.
+//!
+//! It is synchronous (no async runtime), knows nothing of services or project files, and keeps every `unsafe` block
+//! in [`sys`].
+
+pub mod role;
+pub mod sys;

@@ -1,0 +1,1 @@
+//! The only `unsafe` in the house: one file per mechanism of the kernel, each function the safe twin of one call.

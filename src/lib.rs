@@ -1,0 +1,18 @@
+//! banyan: a whole stack of services up from one YAML file, and down again without a trace.
+//!
+//! Read `docs/architecture.md` next; this page is the map. Floors, from the ground up; a module uses only floors
+//! below its own:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 6 voice | `cli`, `api` |
+//! | 5 verbs | `engine` |
+//! | 4 time | `scheduler`, `supervisor` |
+//! | 3 hands | `network`, `dns`, `state`, `logs`, `volumes` |
+//! | 2 judgement | `project`, `plan` |
+//! | 1 words | `model`, `graph` |
+//! | 0 ground | the crate `banyan-runtime` |
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod model;
