@@ -1,8 +1,46 @@
 //! The voice: what may be typed, and everything the user reads.
+//!
+//! 1. [`args`] says what may be typed (one file per command below it).
+//! 2. [`main`] parses, starts tracing, runs one command.
+//! 3. [`report`] renders every error; [`exit`] is the table of exit statuses.
 
+pub mod args;
+pub mod exit;
+pub mod report;
+
+pub use args::{Ansi, Cli, Global, Progress};
+pub use exit::Exit;
+pub use report::CommandError;
+
+use clap::Parser;
 use std::process::ExitCode;
+
+/// What a command hands back: the exit status, or an error that [`report`] renders.
+pub type Outcome = Result<Exit, CommandError>;
 
 /// Runs the command line of this process and gives its exit status.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report::usage(&error),
+    };
+    start_tracing();
+    let outcome = args::run(&cli);
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => report::print(&error, &cli.global),
+    }
+}
+
+/// `BANYAN_LOG=debug` turns tracing on; without it nothing is even formatted.
+fn start_tracing() {
+    let Some(filter) = std::env::var_os("BANYAN_LOG") else {
+        return;
+    };
+    let filter = tracing_subscriber::EnvFilter::new(filter.to_string_lossy());
+    // A second subscriber in one process can only mean a test harness; its own settings win.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
