@@ -16,3 +16,7 @@
 
 pub mod cli;
 pub mod model;
+pub mod plan;
+pub mod scheduler;
+pub mod state;
+pub mod supervisor;

@@ -2,7 +2,7 @@
 
 use super::{
     Attachment, Build, Dependency, Exposed, FileGrant, HealthCheck, Hook, Mount, NetworkMode, Place,
-    PublishedPort, Ready, Restart, ServiceName, WatchRule,
+    PublishedPort, Ready, Restart, RestartCondition, ServiceName, WatchRule,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
@@ -165,6 +165,92 @@ pub struct Service {
     pub logging: Logging,
     /// `develop.watch`.
     pub watch: Vec<WatchRule>,
+}
+
+impl Service {
+    /// A service that runs `image` and has the default of every other key.
+    pub fn new(name: ServiceName, image: ImageSource) -> Self {
+        Self {
+            name,
+            place: None,
+            places: BTreeMap::new(),
+            image,
+            pull_policy: PullPolicy::Missing,
+            platform: None,
+            command: None,
+            entrypoint: None,
+            environment: BTreeMap::new(),
+            working_dir: None,
+            user: None,
+            group_add: Vec::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            container_name: None,
+            replicas: 1,
+            profiles: Vec::new(),
+            attach: true,
+            depends_on: BTreeMap::new(),
+            restart: Restart {
+                condition: RestartCondition::No,
+                max_attempts: None,
+                delay: None,
+                window: None,
+            },
+            health_check: None,
+            ready: None,
+            restart_unhealthy: false,
+            pre_start: Vec::new(),
+            post_start: Vec::new(),
+            pre_stop: Vec::new(),
+            stop_grace_period: None,
+            stop_signal: None,
+            init: false,
+            tty: false,
+            stdin_open: false,
+            network_mode: NetworkMode::Networks,
+            networks: BTreeMap::new(),
+            ports: Vec::new(),
+            expose: Vec::new(),
+            links: Vec::new(),
+            external_links: Vec::new(),
+            extra_hosts: Vec::new(),
+            hostname: None,
+            domainname: None,
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_opt: Vec::new(),
+            mac_address: None,
+            mounts: Vec::new(),
+            volumes_from: Vec::new(),
+            secrets: Vec::new(),
+            configs: Vec::new(),
+            read_only: false,
+            shm_size: None,
+            storage_opt: BTreeMap::new(),
+            privileged: false,
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            security_opt: Vec::new(),
+            devices: Vec::new(),
+            device_cgroup_rules: Vec::new(),
+            userns_mode: None,
+            ipc: Namespace::Private,
+            pid: Namespace::Private,
+            uts: Namespace::Private,
+            cgroup: Namespace::Private,
+            cgroup_parent: None,
+            sysctls: BTreeMap::new(),
+            ulimits: BTreeMap::new(),
+            cpu: CpuLimits::default(),
+            memory: MemoryLimits::default(),
+            io: IoLimits::default(),
+            pids_limit: None,
+            oom_score_adj: 0,
+            oom_kill_disable: false,
+            logging: Logging::default(),
+            watch: Vec::new(),
+        }
+    }
 }
 
 /// Where a service's root filesystem comes from.
