@@ -14,9 +14,11 @@
 //! | 0 ground | the crate `banyan-runtime` |
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod cli;
 pub mod model;
 pub mod plan;
 pub mod scheduler;
 pub mod state;
 pub mod supervisor;
+pub mod volumes;

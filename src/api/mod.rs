@@ -1,0 +1,8 @@
+//! The same voice for programs: what a command line asks an engine, over a unix socket.
+//!
+//! One request per connection, as one line of JSON; the answer is a stream of lines, each a [`wire::Message`], the
+//! last one [`wire::Message::Done`] or [`wire::Message::Failed`]. Closing the connection cancels nothing but the view;
+//! an `up` under way is interrupted by a second connection with [`wire::Request::Interrupt`].
+
+pub mod client;
+pub mod wire;

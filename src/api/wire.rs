@@ -1,0 +1,318 @@
+//! Requests, events and answers. The only serde for the socket.
+
+use crate::{
+    model::{Place, Project, ServiceName},
+    plan::{Phase, Slot, Step},
+    supervisor::health,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+/// What a client asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// Converge to a project.
+    Up(Box<Up>),
+    /// Stop and remove.
+    Down(Down),
+    /// Stop without removing.
+    Stop(Select),
+    /// Start what is stopped.
+    Start(Select),
+    /// Stop and start.
+    Restart(Select),
+    /// Send a signal.
+    Kill {
+        /// To whom.
+        select: Select,
+        /// Name or number.
+        signal: String,
+    },
+    /// Freeze.
+    Pause(Select),
+    /// Thaw.
+    Unpause(Select),
+    /// Remove stopped containers.
+    Remove {
+        /// Which.
+        select: Select,
+        /// Stop them first.
+        stop: bool,
+        /// Remove their anonymous volumes too.
+        volumes: bool,
+    },
+    /// All containers of the project.
+    List,
+    /// Everything that happens from now on, until the client goes.
+    Events,
+    /// Stop the operation under way.
+    Interrupt,
+}
+
+/// `up` and `create`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Up {
+    /// The project, resolved.
+    pub project: Project,
+    /// Services named on the command line; empty: all.
+    pub services: BTreeSet<ServiceName>,
+    /// Leave dependencies alone.
+    pub no_deps: bool,
+    /// Create only.
+    pub no_start: bool,
+    /// Make containers anew even when nothing changed.
+    pub force_recreate: bool,
+    /// Never make containers anew.
+    pub no_recreate: bool,
+    /// `--force-recreate` concerns dependencies too.
+    pub always_recreate_deps: bool,
+    /// Forget anonymous volumes of recreated containers.
+    pub renew_anon_volumes: bool,
+    /// Remove containers of services that are gone.
+    pub remove_orphans: bool,
+    /// Build images even when their inputs did not change.
+    pub build: bool,
+    /// Never build.
+    pub no_build: bool,
+    /// Overrides every `pull_policy`: `always`, `missing`, `never`.
+    pub pull: Option<String>,
+    /// Return only when everything runs and is healthy.
+    pub wait: bool,
+    /// Give up waiting after this time.
+    pub wait_timeout: Option<Duration>,
+    /// Overrides every `stop_grace_period`.
+    pub timeout: Option<Duration>,
+    /// Most steps at the same time; 0: no limit.
+    pub parallel: usize,
+    /// Plan only.
+    pub dry_run: bool,
+    /// Variables for secrets, configs and build secrets from the environment, only those that are referred to. Never
+    /// stored.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// `down`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Down {
+    /// The project when its file is at hand; else what was last applied counts.
+    pub project: Option<Box<Project>>,
+    /// Only these services; empty: all, and the networks.
+    pub services: BTreeSet<ServiceName>,
+    /// Remove named and anonymous volumes.
+    pub volumes: bool,
+    /// Remove containers of services that are gone.
+    pub remove_orphans: bool,
+    /// Overrides every `stop_grace_period`.
+    pub timeout: Option<Duration>,
+    /// Remove images: `local` (those banyan named) or `all`.
+    pub rmi: Option<String>,
+    /// Plan only.
+    pub dry_run: bool,
+}
+
+/// Containers of a project.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Select {
+    /// Of these services; empty: all.
+    pub services: BTreeSet<ServiceName>,
+    /// Overrides every `stop_grace_period`.
+    pub timeout: Option<Duration>,
+    /// Leave dependents and dependencies alone.
+    pub no_deps: bool,
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Message {
+    /// Somebody else's operation is under way; ours waits for it.
+    Waiting {
+        /// What it is: `up (process 123)`.
+        for_whom: String,
+    },
+    /// What will be done.
+    Plan {
+        /// Steps by number, in an order in which they could be done.
+        steps: Vec<(u32, Step)>,
+        /// What stays, and why.
+        kept: Vec<(Slot, String)>,
+    },
+    /// A step changed.
+    Step {
+        /// Its number in the plan.
+        step: u32,
+        /// How far it is.
+        state: StepState,
+    },
+    /// A line for the reader: a warning, a notice, output of a build.
+    Note {
+        /// About which service.
+        service: Option<ServiceName>,
+        /// How loud.
+        level: Level,
+        /// The text, one line.
+        text: String,
+    },
+    /// Progress of a transfer or build step.
+    Transfer {
+        /// For which service.
+        service: ServiceName,
+        /// What: a layer, a package, a build step.
+        what: String,
+        /// Done so far.
+        done: u64,
+        /// Of how much; 0: unknown.
+        total: u64,
+    },
+    /// Something happened to a container.
+    Event(Event),
+    /// The answer to `List`.
+    Containers(Vec<ContainerInfo>),
+    /// The end: it worked.
+    Done,
+    /// The end: it did not.
+    Failed(Box<Failure>),
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Under way.
+    Begun,
+    /// Done.
+    Done,
+    /// It changed nothing after all.
+    Skipped(String),
+    /// Failed; the reason follows at the end.
+    Failed,
+    /// Undone because another step failed.
+    Undone,
+}
+
+/// How loud a note is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Output of a build.
+    Output,
+    /// Worth knowing.
+    Notice,
+    /// Should be looked at.
+    Warning,
+}
+
+/// Whose fault a failure is; decides the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// What the user asked for failed.
+    Asked,
+    /// The project file is wrong.
+    ProjectFile,
+    /// The host lacks something.
+    Host,
+    /// Interrupted.
+    Interrupted,
+    /// Ours.
+    Internal,
+}
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whose fault.
+    pub fault: Fault,
+    /// What could not be done.
+    pub what: String,
+    /// Why, outermost first.
+    pub because: Vec<String>,
+    /// Where in the project file.
+    pub at: Option<Place>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// Last lines of a log, a probe's output.
+    pub details: Option<String>,
+    /// What was undone, or could not be.
+    pub cleanup: Vec<String>,
+}
+
+/// Something that happened to a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    /// Nanoseconds since 1970.
+    pub at: i64,
+    /// Its id.
+    pub container: String,
+    /// Its name.
+    pub name: String,
+    /// Its place.
+    pub slot: Slot,
+    /// `create`, `start`, `die`, `stop`, `kill`, `destroy`, `health_status: healthy`, `oom`, `restart`, `pause`, …
+    pub action: String,
+    /// More: `exitCode`, `signal`.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A container as `ps` shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerInfo {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The project.
+    pub project: String,
+    /// Its place.
+    pub slot: Slot,
+    /// Whether it is of `run`, not of a service.
+    pub one_off: bool,
+    /// How far it is.
+    pub phase: Phase,
+    /// Whether its restart is being waited for.
+    pub restarting: bool,
+    /// Its health, when it has a check.
+    pub health: Option<health::Health>,
+    /// The image's name.
+    pub image: String,
+    /// What runs in it.
+    pub command: Vec<String>,
+    /// Nanoseconds since 1970.
+    pub created: i64,
+    /// Nanoseconds since 1970 of the last start.
+    pub started: Option<i64>,
+    /// Nanoseconds since 1970 of the last end.
+    pub finished: Option<i64>,
+    /// Killed for memory.
+    pub oom_killed: bool,
+    /// Process 1 as the host sees it.
+    pub pid: Option<u32>,
+    /// Published ports.
+    pub ports: Vec<Published>,
+    /// Addresses by network key.
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Named volumes mounted.
+    pub volumes: Vec<String>,
+    /// How often it was restarted.
+    pub restarts: u32,
+}
+
+/// A published port as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Published {
+    /// Address on the host.
+    pub host: IpAddr,
+    /// Port on the host.
+    pub port: u16,
+    /// Port in the container.
+    pub target: u16,
+    /// `tcp` or `udp`.
+    pub protocol: crate::model::Protocol,
+}
