@@ -3,5 +3,6 @@
 //! It is synchronous (no async runtime), knows nothing of services or project files, and keeps every `unsafe` block
 //! in [`sys`].
 
+pub mod network;
 pub mod role;
 pub mod sys;
