@@ -3,6 +3,8 @@
 //! It is synchronous (no async runtime), knows nothing of services or project files, and keeps every `unsafe` block
 //! in [`sys`].
 
+pub mod archive;
+pub mod image;
 pub mod network;
 pub mod role;
 pub mod sys;
