@@ -1,10 +1,6 @@
 //! Links, addresses and routes as rtnetlink messages: rtnetlink(7), `linux/if_link.h`.
 //!
 //! Nothing here talks to the kernel; these functions only know how a request is spelled.
-#![expect(
-    dead_code,
-    reason = "the uplink, which lists links and routes, is the next step"
-)]
 
 use super::{
     LinkName, MacAddress, Subnet,

@@ -2,10 +2,6 @@
 //!
 //! `/proc/sys/net` shows the namespace of the thread that opens the file, so nothing needs to be mounted; the
 //! thread must have entered the namespace meant (see [`crate::sys::netns::enter`]).
-#![expect(
-    dead_code,
-    reason = "the uplink, which lists links and routes, is the next step"
-)]
 
 use std::{io, path::PathBuf};
 

@@ -1,42 +1,12 @@
 //! Who reaches whom.
 
-use super::support::{NEVER, Namespace, SOON, bridge, can_run, container, endpoint, name, subnet};
+use super::support::{NEVER, Namespace, SOON, bridge, can_run, container, endpoint, name, subnet, tcp_works};
 use banyan_runtime::network::{EmbeddedDns, FORWARDED_DNS_PORT, Hall, Reach};
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     thread,
-    time::Duration,
 };
-
-/// Whether a TCP connection from `from` to a listener in `to` at `address` carries bytes both ways.
-fn tcp_works(from: &Namespace, to: &Namespace, address: &str, patience: Duration) -> bool {
-    let address: SocketAddr = address.parse().unwrap();
-    let listener = to.run(|| TcpListener::bind(address).unwrap());
-    let server = thread::spawn(move || {
-        if let Ok((mut stream, _)) = listener.accept() {
-            let mut byte = [0];
-            if stream.read_exact(&mut byte).is_ok() {
-                let _ = stream.write_all(&byte);
-            }
-        }
-    });
-    let answered = from.run(|| {
-        let Ok(mut stream) = TcpStream::connect_timeout(&address, patience) else {
-            return false;
-        };
-        stream.set_read_timeout(Some(patience)).unwrap();
-        stream.write_all(b"x").is_ok() && stream.read_exact(&mut [0]).is_ok()
-    });
-    if !answered {
-        // Release the listener's thread.
-        to.run(|| {
-            let _ = TcpStream::connect_timeout(&address, SOON);
-        });
-    }
-    server.join().unwrap();
-    answered
-}
 
 #[test]
 fn members_of_a_network_reach_each_other_and_nobody_else() {

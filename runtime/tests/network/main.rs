@@ -6,3 +6,4 @@
 
 mod connections;
 mod support;
+mod uplinks;

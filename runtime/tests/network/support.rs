@@ -5,7 +5,8 @@ use banyan_runtime::{
     sys::netns,
 };
 use std::{
-    net::IpAddr,
+    io::{Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     thread,
     time::Duration,
@@ -99,4 +100,33 @@ pub(crate) fn container(hall: &Hall, bridge: &str, address: &str, gateway: &str)
     hall.connect(namespace.fd(), &[endpoint(bridge, address, gateway)], None)
         .unwrap();
     namespace
+}
+
+/// Whether a TCP connection from `from` to a listener in `to` at `address` carries bytes both ways.
+pub(crate) fn tcp_works(from: &Namespace, to: &Namespace, address: &str, patience: Duration) -> bool {
+    let address: SocketAddr = address.parse().unwrap();
+    let listener = to.run(|| TcpListener::bind(address).unwrap());
+    let server = thread::spawn(move || {
+        if let Ok((mut stream, _)) = listener.accept() {
+            let mut byte = [0];
+            if stream.read_exact(&mut byte).is_ok() {
+                let _ = stream.write_all(&byte);
+            }
+        }
+    });
+    let answered = from.run(|| {
+        let Ok(mut stream) = TcpStream::connect_timeout(&address, patience) else {
+            return false;
+        };
+        stream.set_read_timeout(Some(patience)).unwrap();
+        stream.write_all(b"x").is_ok() && stream.read_exact(&mut [0]).is_ok()
+    });
+    if !answered {
+        // Release the listener's thread.
+        to.run(|| {
+            let _ = TcpStream::connect_timeout(&address, SOON);
+        });
+    }
+    server.join().unwrap();
+    answered
 }

@@ -134,6 +134,16 @@ impl Transaction {
         Self::default()
     }
 
+    /// How many changes it holds.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     /// Makes a table unless it exists.
     #[must_use]
     pub fn table(self, family: Family, table: &str) -> Self {
