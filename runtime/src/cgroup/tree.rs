@@ -1,0 +1,463 @@
+//! The directories of one container's cgroup: made, joined, frozen, emptied, removed.
+
+use super::{Layout, Resources, devices, v1, v2};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why something about a cgroup failed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message is the documentation")]
+pub enum CgroupError {
+    #[error("cannot read `{path}`")]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot make the cgroup `{path}`")]
+    Make {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot write `{value}` to `{path}`")]
+    Write {
+        path: PathBuf,
+        value: String,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("cannot remove the cgroup `{path}`")]
+    Remove {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("this host has no `{controller}` controller to limit `{limit}` with")]
+    NoController {
+        controller: &'static str,
+        limit: &'static str,
+    },
+    #[error("`{0}` did not freeze within 10 seconds")]
+    NotFrozen(PathBuf),
+}
+
+impl CgroupError {
+    /// A way out, where there is one.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoController { limit, .. } => Some(format!("leave out `{limit}`, or mount the controller")),
+            Self::Write { cause, .. } if cause.raw_os_error() == Some(libc::EBUSY) => {
+                Some("the container already uses more than this limit".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A container's cgroup; serialised into its record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// v1 directories with the controllers each stands for.
+    pub v1: Vec<(PathBuf, Vec<String>)>,
+    /// v2 directory.
+    pub v2: Option<PathBuf>,
+}
+
+impl Cgroup {
+    /// Names the directories of `name` (relative, may have several parts) on this host; makes nothing.
+    ///
+    /// On a hybrid host only v1 is used, unless nothing but v2 can hold a process tree together (`with_v2`): a
+    /// container that shares the host's process ids is killed through `cgroup.kill`.
+    #[must_use]
+    pub fn plan(layout: &Layout, name: &str, with_v2: bool) -> Self {
+        let v1 = layout
+            .v1
+            .iter()
+            .map(|one| (one.mount.join(name), one.controllers.clone()))
+            .collect::<Vec<_>>();
+        let v2 = layout
+            .v2
+            .as_ref()
+            .filter(|_| v1.is_empty() || with_v2)
+            .map(|one| one.mount.join(name));
+        Self { v1, v2 }
+    }
+
+    /// Makes the directories and writes the limits. On failure nothing is left.
+    ///
+    /// # Errors
+    /// Names the file that could not be made or written.
+    pub fn create(&self, limits: &Resources, device_rules: Option<&[String]>) -> Result<(), CgroupError> {
+        let result = self.make_directories().and_then(|()| {
+            self.write_limits(limits)?;
+            match device_rules {
+                Some(rules) => self.restrict_devices(rules),
+                None => Ok(()),
+            }
+        });
+        if result.is_err() {
+            let _ = self.remove();
+        }
+        result
+    }
+
+    fn make_directories(&self) -> Result<(), CgroupError> {
+        for (path, controllers) in &self.v1 {
+            make(path)?;
+            if controllers.iter().any(|name| name == "cpuset") {
+                inherit_cpuset(path)?;
+            }
+        }
+        if let Some(path) = &self.v2 {
+            if self.v1.is_empty() {
+                enable_controllers(path)?;
+            }
+            make(path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes limits, at creation or later (`update`).
+    ///
+    /// # Errors
+    /// Names the file; `EBUSY` when memory in use is above a new limit.
+    pub fn write_limits(&self, limits: &Resources) -> Result<(), CgroupError> {
+        for (path, controllers) in &self.v1 {
+            for controller in controllers {
+                let mut writes = v1::writes(controller, limits);
+                // Growing both memory and swap needs the other order.
+                if apply(path, &writes).is_err() {
+                    writes.reverse();
+                    apply(path, &writes)?;
+                }
+            }
+        }
+        if let (Some(path), true) = (&self.v2, self.v1.is_empty()) {
+            apply(path, &v2::writes(limits))?;
+        }
+        self.check_controllers(limits)
+    }
+
+    fn check_controllers(&self, limits: &Resources) -> Result<(), CgroupError> {
+        if self.v1.is_empty() {
+            return Ok(());
+        }
+        let has = |name: &str| {
+            self.v1
+                .iter()
+                .any(|(_, controllers)| controllers.iter().any(|one| one == name))
+        };
+        for (wanted, controller, limit) in [
+            (limits.memory.is_some(), "memory", "memory"),
+            (limits.cpu_quota.is_some(), "cpu", "cpus"),
+            (limits.pids.is_some(), "pids", "pids_limit"),
+            (limits.cpuset_cpus.is_some(), "cpuset", "cpuset"),
+        ] {
+            if wanted && !has(controller) {
+                return Err(CgroupError::NoController { controller, limit });
+            }
+        }
+        Ok(())
+    }
+
+    fn restrict_devices(&self, rules: &[String]) -> Result<(), CgroupError> {
+        for (path, controllers) in &self.v1 {
+            if controllers.iter().any(|name| name == "devices") {
+                apply(path, &devices::v1_writes(rules))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The `cgroup.procs` files through which a process joins (writing `0` moves the writer).
+    pub(crate) fn doors(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.v1.iter().map(|(path, _)| path.join("cgroup.procs"))
+    }
+
+    /// The directory of a v1 controller, or the v2 directory.
+    pub(super) fn directory(&self, controller: &str) -> Option<&Path> {
+        let on_v1 = self
+            .v1
+            .iter()
+            .find(|(_, controllers)| controllers.iter().any(|name| name == controller));
+        on_v1
+            .map(|(path, _)| path.as_path())
+            .or(self.v2.as_deref().filter(|_| self.v1.is_empty()))
+    }
+
+    /// All processes in it, as this pid namespace numbers them.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn processes(&self) -> Result<Vec<i32>, CgroupError> {
+        let Some(path) = self.v1.first().map(|(path, _)| path).or(self.v2.as_ref()) else {
+            return Ok(Vec::new());
+        };
+        let path = path.join("cgroup.procs");
+        let text = std::fs::read_to_string(&path).map_err(|cause| CgroupError::Read { path, cause })?;
+        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// How many processes the kernel killed in it for memory.
+    #[must_use]
+    pub fn oom_kills(&self) -> u64 {
+        let Some(directory) = self.directory("memory") else {
+            return 0;
+        };
+        let file = if self.v1.is_empty() {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
+        let text = std::fs::read_to_string(directory.join(file)).unwrap_or_default();
+        text.lines()
+            .find_map(|line| line.strip_prefix("oom_kill "))
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0)
+    }
+
+    /// Stops every process in it until [`thaw`](Self::thaw).
+    ///
+    /// # Errors
+    /// Names the file; `NotFrozen` when a process cannot be stopped within 10 s.
+    pub fn freeze(&self) -> Result<(), CgroupError> {
+        self.set_frozen(true)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn thaw(&self) -> Result<(), CgroupError> {
+        self.set_frozen(false)
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<(), CgroupError> {
+        let Some(directory) = self.directory("freezer") else {
+            return Err(CgroupError::NoController {
+                controller: "freezer",
+                limit: "pause",
+            });
+        };
+        let unified = self.v1.is_empty();
+        let (file, value) = match (unified, frozen) {
+            (true, true) => ("cgroup.freeze", "1"),
+            (true, false) => ("cgroup.freeze", "0"),
+            (false, true) => ("freezer.state", "FROZEN"),
+            (false, false) => ("freezer.state", "THAWED"),
+        };
+        put(&directory.join(file), value)?;
+        // Freezing is asynchronous: a process in the middle of a system call stops when it leaves it.
+        for _ in 0..1000 {
+            if self.is_frozen() == frozen {
+                return Ok(());
+            }
+            // A v1 freezer caught in a fork needs to be asked again (freezer-subsystem.rst).
+            put(&directory.join(file), value)?;
+            pause_ten_milliseconds();
+        }
+        Err(CgroupError::NotFrozen(directory.to_path_buf()))
+    }
+
+    /// Whether every process in it is stopped.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let Some(directory) = self.directory("freezer") else {
+            return false;
+        };
+        if self.v1.is_empty() {
+            let events = std::fs::read_to_string(directory.join("cgroup.events")).unwrap_or_default();
+            return events.lines().any(|line| line == "frozen 1");
+        }
+        std::fs::read_to_string(directory.join("freezer.state")).is_ok_and(|state| state.trim() == "FROZEN")
+    }
+
+    /// Kills every process in it (`cgroup.kill`, Linux 5.14, or one by one).
+    pub fn kill(&self) {
+        if let Some(v2) = &self.v2
+            && put(&v2.join("cgroup.kill"), "1").is_ok()
+        {
+            return;
+        }
+        for _ in 0..100 {
+            let Ok(list) = self.processes() else { return };
+            if list.is_empty() {
+                return;
+            }
+            for pid in list.into_iter().filter_map(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            let _ = self.thaw();
+            pause_ten_milliseconds();
+        }
+    }
+
+    /// Removes the directories with everything below; those already gone are fine.
+    ///
+    /// # Errors
+    /// The first directory that stays; the others are removed all the same.
+    pub fn remove(&self) -> Result<(), CgroupError> {
+        let mut result = Ok(());
+        for path in self.v1.iter().map(|(path, _)| path).chain(&self.v2) {
+            if let Err(errno) = remove_tree(path) {
+                result = Err(CgroupError::Remove {
+                    path: path.clone(),
+                    cause: errno.into(),
+                });
+            }
+            // Parents of ours that are empty now go too; a parent in use says EBUSY.
+            let mut parent = path.parent();
+            while let Some(directory) = parent.filter(|directory| is_ours(directory)) {
+                if rustix::fs::rmdir(directory).is_err() {
+                    break;
+                }
+                parent = directory.parent();
+            }
+        }
+        result
+    }
+}
+
+/// A directory this program may remove when empty: named after it.
+fn is_ours(directory: &Path) -> bool {
+    directory
+        .file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.starts_with("banyan"))
+}
+
+fn make(path: &Path) -> Result<(), CgroupError> {
+    for _ in 0..100 {
+        match rustix::fs::mkdir(path, rustix::fs::Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => return Ok(()),
+            Err(Errno::NOENT) => {
+                let Some(parent) = path.parent() else { break };
+                make(parent)?;
+                if path.join("..").join("cpuset.cpus").exists() {
+                    inherit_cpuset(parent)?;
+                }
+            }
+            Err(errno) => {
+                return Err(CgroupError::Make {
+                    path: path.to_path_buf(),
+                    cause: errno.into(),
+                });
+            }
+        }
+    }
+    Err(CgroupError::Make {
+        path: path.to_path_buf(),
+        cause: Errno::NOENT.into(),
+    })
+}
+
+/// A new v1 cpuset allows nothing until it is told (cpusets.rst, 2.1); it gets what its parent has.
+fn inherit_cpuset(path: &Path) -> Result<(), CgroupError> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let parent = path.join("..").join(file);
+        let value = match std::fs::read_to_string(&parent) {
+            Ok(value) => value,
+            Err(cause) => return Err(CgroupError::Read { path: parent, cause }),
+        };
+        put(&path.join(file), value.trim())?;
+    }
+    Ok(())
+}
+
+/// Hands the controllers down to `path`'s level on v2: `+name` in every `cgroup.subtree_control` above it.
+fn enable_controllers(path: &Path) -> Result<(), CgroupError> {
+    let mut above: Vec<&Path> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|up| up.join("cgroup.controllers").exists())
+        .collect();
+    above.reverse();
+    if above.is_empty() {
+        // Parents do not exist yet: make them first.
+        if let Some(parent) = path.parent() {
+            make(parent)?;
+            return enable_controllers(path);
+        }
+    }
+    for directory in above {
+        let available = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
+        let enabled = std::fs::read_to_string(directory.join("cgroup.subtree_control")).unwrap_or_default();
+        for name in ["cpu", "cpuset", "io", "memory", "pids"] {
+            let has = |text: &str| text.split_whitespace().any(|word| word == name);
+            if has(&available) && !has(&enabled) {
+                // Refused in a cgroup that has processes itself; the limit's own write then says what is missing.
+                let _ = put(&directory.join("cgroup.subtree_control"), &format!("+{name}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn apply(directory: &Path, writes: &[v1::Write]) -> Result<(), CgroupError> {
+    for write in writes {
+        match put(&directory.join(&write.file), &write.value) {
+            Err(CgroupError::Write { cause, .. })
+                if write.optional
+                    && matches!(
+                        cause.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                    ) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn put(path: &Path, value: &str) -> Result<(), CgroupError> {
+    // No O_CREAT: in a cgroup directory a missing file is a missing feature.
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
+    written.map_err(|cause| CgroupError::Write {
+        path: path.to_path_buf(),
+        value: value.to_owned(),
+        cause,
+    })
+}
+
+fn remove_tree(path: &Path) -> rustix::io::Result<()> {
+    // Processes that were just killed leave their cgroup a moment later; 2 s is ages for that.
+    for _ in 0..200 {
+        match rustix::fs::rmdir(path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY) => {
+                let below = std::fs::read_dir(path).into_iter().flatten().flatten();
+                for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+                    let _ = remove_tree_once(&entry.path());
+                }
+                if rustix::fs::rmdir(path).is_ok() {
+                    return Ok(());
+                }
+                pause_ten_milliseconds();
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    rustix::fs::rmdir(path)
+}
+
+/// Removes what a container made below its cgroup, deepest first.
+fn remove_tree_once(path: &Path) -> rustix::io::Result<()> {
+    let below = std::fs::read_dir(path).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        let _ = remove_tree_once(&entry.path());
+    }
+    rustix::fs::rmdir(path)
+}
+
+/// The kernel offers no event for "the last dying process has left" on v1.
+fn pause_ten_milliseconds() {
+    std::thread::sleep(std::time::Duration::from_millis(10));
+}

@@ -1,0 +1,318 @@
+//! Creating containers.
+
+use super::{
+    ContainerDir, LaunchError, Settings,
+    exit::replace,
+    handle::{Container, Created},
+    paths,
+    record::Record,
+};
+use crate::{
+    cgroup::{Cgroup, Layout},
+    namespace::{IdRange, Namespace},
+    process::{
+        LaunchMaterial,
+        launch::{Binary, start_shim},
+        message::Plan,
+    },
+    rootfs,
+};
+use rustix::fs::MemfdFlags;
+use serde::{Deserialize, Serialize};
+use std::{
+    io::{Seek, Write},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+/// Creates containers; knows the binary that plays the hidden roles and this host's cgroups. Share it freely.
+#[derive(Debug)]
+pub struct Launcher {
+    pub(super) binary: Binary,
+    layout: Layout,
+}
+
+/// What goes to a container beside its settings and is never written to disk.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// Descriptors the shim holds open for as long as it lives (a hall's namespace, listening sockets). Others open
+    /// them again through [`Container::kept`].
+    pub keep: Vec<OwnedFd>,
+    /// Files with contents, for secrets: they lie on a tmpfs of the container.
+    pub grants: Vec<Grant>,
+    /// The engine's pidfd, watched when [`Settings::revive`] is there.
+    pub engine: Option<OwnedFd>,
+}
+
+/// A file handed over by content.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Absolute path in the container.
+    pub target: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Bytes.
+    pub content: Vec<u8>,
+}
+
+impl std::fmt::Debug for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Contents are secrets: they show up nowhere.
+        f.debug_struct("Grant")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Launcher {
+    /// `executable` is our own binary (usually `/proc/self/exe`), whose `main` calls [`crate::role::run`] first.
+    ///
+    /// # Errors
+    /// When this host's cgroups cannot be read.
+    pub fn new(executable: &Path) -> Result<Self, LaunchError> {
+        // The link means another file in another process: resolve it here.
+        let executable = std::fs::canonicalize(executable).unwrap_or_else(|_| executable.to_path_buf());
+        Ok(Self {
+            binary: Binary::new(&executable),
+            layout: Layout::detect()?,
+        })
+    }
+
+    /// Creates a container up to the barrier: all its namespaces, mounts and limits exist, its program does not run.
+    /// The directory may be that of a stopped container, which is so created anew; its log goes on.
+    ///
+    /// # Errors
+    /// Says which step failed on what; nothing is left then but the directory with the settings.
+    pub fn create(
+        &self,
+        settings: &Settings,
+        dir: &ContainerDir,
+        extras: Extras,
+    ) -> Result<Container<Created>, LaunchError> {
+        check(settings)?;
+        // The new process loads while we prepare the rest.
+        let started = start_shim(&self.binary)?;
+        let shared_pids = settings.namespaces.pid != Namespace::Private;
+        let cgroup = Cgroup::plan(&self.layout, &cgroup_name(settings), shared_pids);
+        write_files(settings, dir, &cgroup)?;
+        let rules = if settings.confinement.privileged {
+            None
+        } else {
+            let devices = rootfs::prepare_dev(&settings.devices);
+            Some(rootfs::device_rules(&devices, &settings.device_rules).map_err(LaunchError::Inside)?)
+        };
+        cgroup.create(&settings.resources, rules.as_deref())?;
+        let ordered = self.plan(settings, dir, &cgroup, &extras).and_then(|plan| {
+            let grants = grants_file(&extras.grants)?;
+            let material = LaunchMaterial {
+                engine: extras.engine,
+                grants,
+                keep: extras.keep,
+            };
+            started.order(plan, &material)
+        });
+        match ordered {
+            Ok(hello) => Container::created(dir.clone(), cgroup, hello, started),
+            Err(error) => {
+                let mut shim = started.shim;
+                drop(started.socket);
+                let _ = shim.wait();
+                let _ = cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        settings: &Settings,
+        dir: &ContainerDir,
+        cgroup: &Cgroup,
+        extras: &Extras,
+    ) -> Result<Plan, LaunchError> {
+        let map = |ranges: &[IdRange]| {
+            ranges
+                .iter()
+                .map(|range| format!("{range}\n"))
+                .collect::<String>()
+        };
+        let user = settings.namespaces.user.as_ref();
+        Ok(Plan {
+            id: settings.id.clone(),
+            state: absolute(&dir.state)?,
+            run: absolute(&dir.run)?,
+            clone_flags: settings.namespaces.clone_flags(),
+            join_pid: match &settings.namespaces.pid {
+                Namespace::Join(path) => Some(path.clone()),
+                _ => None,
+            },
+            uid_map: user.map(|user| map(&user.uid_map)),
+            gid_map: user.map(|user| map(&user.gid_map)),
+            cgroup: cgroup.clone(),
+            cgroup_view: self.layout.view(),
+            kill_cgroup: settings.namespaces.pid != Namespace::Private,
+            terminal: settings.process.terminal,
+            stdin: settings.process.stdin,
+            log: settings.log.clone(),
+            grants: !extras.grants.is_empty(),
+            revive: settings.revive.clone().filter(|_| extras.engine.is_some()),
+            keep: extras.keep.len(),
+        })
+    }
+}
+
+/// The cgroup's name under each hierarchy.
+fn cgroup_name(settings: &Settings) -> String {
+    match &settings.cgroup_parent {
+        Some(parent) => format!("{}/{}", parent.trim_matches('/'), settings.id),
+        None => format!("banyan-{}", settings.id),
+    }
+}
+
+fn write_files(settings: &Settings, dir: &ContainerDir, cgroup: &Cgroup) -> Result<(), LaunchError> {
+    let fail = |path: PathBuf| move |cause| LaunchError::Write { path, cause };
+    dir.prepare().map_err(fail(dir.state.clone()))?;
+    let _ = std::fs::remove_file(paths::exit(&dir.state));
+    let text = serde_json::to_vec(settings)
+        .map_err(std::io::Error::from)
+        .map_err(fail(paths::settings(&dir.state)))?;
+    replace(&paths::settings(&dir.state), &text).map_err(fail(paths::settings(&dir.state)))?;
+    let record = Record::planned(&settings.id, cgroup).and_then(|record| record.write(&dir.state));
+    record.map_err(fail(paths::record(&dir.state)))?;
+    let files = &settings.files;
+    for (name, content) in [
+        ("hosts", &files.hosts),
+        ("resolv.conf", &files.resolv_conf),
+        ("hostname", &files.hostname),
+    ] {
+        let Some(content) = content else { continue };
+        let path = paths::file(&dir.state, name);
+        write_visible(&path, content).map_err(fail(path.clone()))?;
+    }
+    Ok(())
+}
+
+/// Files a container sees must be readable for all of its users, whatever our umask.
+pub(super) fn write_visible(path: &Path, content: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+    if let Some(parent) = path.parent() {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)?;
+    }
+    // In place: a running container has this very file mounted.
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.write_all(content.as_bytes())
+}
+
+fn grants_file(grants: &[Grant]) -> Result<Option<OwnedFd>, LaunchError> {
+    if grants.is_empty() {
+        return Ok(None);
+    }
+    let write = || -> std::io::Result<OwnedFd> {
+        let mut file = std::fs::File::from(rustix::fs::memfd_create("grants", MemfdFlags::CLOEXEC)?);
+        file.write_all(&serde_json::to_vec(grants)?)?;
+        file.rewind()?;
+        Ok(file.into())
+    };
+    write().map(Some).map_err(|cause| LaunchError::Write {
+        path: "grants".into(),
+        cause,
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, LaunchError> {
+    std::path::absolute(path).map_err(|cause| LaunchError::Write {
+        path: path.to_path_buf(),
+        cause,
+    })
+}
+
+/// Refuses settings that cannot work or would reach the host.
+fn check(settings: &Settings) -> Result<(), LaunchError> {
+    let invalid = |text: String| Err(LaunchError::Invalid(text));
+    let plain = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
+    if settings.id.is_empty() || settings.id.starts_with('.') || !settings.id.chars().all(plain) {
+        return invalid(format!("`{}` cannot be a container's id", settings.id));
+    }
+    if settings.process.arguments.first().is_none_or(String::is_empty) {
+        return invalid("no command is given".to_owned());
+    }
+    if !settings.process.cwd.starts_with('/') {
+        return invalid(format!(
+            "the working directory `{}` must be an absolute path",
+            settings.process.cwd
+        ));
+    }
+    for mount in &settings.mounts {
+        if !mount.target.starts_with('/') || mount.target.trim_matches('/').is_empty() {
+            return invalid(format!(
+                "`{}` cannot be a mount's target: it must be an absolute path below /",
+                mount.target
+            ));
+        }
+        if mount.target.split('/').any(|part| part == "..") {
+            return invalid(format!(
+                "`{}` cannot be a mount's target: it contains `..`",
+                mount.target
+            ));
+        }
+    }
+    if settings
+        .cgroup_parent
+        .as_ref()
+        .is_some_and(|parent| parent.split('/').any(|part| part == ".."))
+    {
+        return invalid("the parent cgroup contains `..`".to_owned());
+    }
+    for name in settings.sysctls.keys() {
+        check_sysctl(name, settings)?;
+    }
+    Ok(())
+}
+
+/// Only parameters that belong to a namespace of the container's own may be set; all others are the host's
+/// (CVE-2022-0811 was a way around such a list).
+fn check_sysctl(name: &str, settings: &Settings) -> Result<(), LaunchError> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let namespaces = &settings.namespaces;
+    let value = &settings.sysctls[name];
+    let (known, own) = if name.starts_with("net.") {
+        (true, namespaces.net != Namespace::Host)
+    } else if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
+        (true, namespaces.ipc != Namespace::Host)
+    } else {
+        (name == "kernel.domainname", namespaces.uts != Namespace::Host)
+    };
+    let written =
+        !value.contains('\n') && !name.contains('/') && name.split('.').all(|part| !part.is_empty());
+    match (known && written, own) {
+        (true, true) => Ok(()),
+        (true, false) => Err(LaunchError::Invalid(format!(
+            "the kernel parameter `{name}` cannot be set in a container that shares the host's namespace of it"
+        ))),
+        (false, _) => Err(LaunchError::Invalid(format!(
+            "the kernel parameter `{name}` is not a container's own"
+        ))),
+    }
+}

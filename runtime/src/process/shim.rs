@@ -1,0 +1,513 @@
+//! The shim: the small single-threaded process that is the container's parent.
+//!
+//! 1. Receive the plan and descriptors from the launcher on descriptor 0.
+//! 2. Make the pipes, the socket others connect to, and the channel to init; clone init.
+//! 3. When init stands at the barrier: write the record, tell the launcher.
+//! 4. Loop: output to the log, requests, the container's end, the engine's end.
+//! 5. At the end: drain the output, remove the cgroups, write the exit record, tell everybody, sync it.
+//!
+//! It depends on nobody reading anything, keeps no growing state, and touches as little memory as it can (one block for
+//! output, given back to the kernel when idle).
+
+use super::{
+    init::{self, Inherited},
+    message::{self, Hello, InitMessage, Plan, Reply, Request},
+    stdio,
+};
+use crate::{
+    container::{Exit, TerminalSize, paths, record::Record},
+    failure::{At, Failure, Step},
+    log::{
+        Stream, Writer, now,
+        writer::{BLOCK_SIZE, Taken},
+    },
+    sys::{clone, exec, pidfd},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FlockOperation, Mode, OFlags},
+    io::{Errno, FdFlags},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+    process::Pid,
+    termios::Winsize,
+};
+use std::{
+    ffi::CString,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+/// How long to wait before looking again whether another shim's revival has worked.
+const REVIVE_AGAIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 300_000_000,
+};
+
+/// Runs the role; `launcher` is the socket the plan comes through.
+pub(crate) fn run(launcher: OwnedFd) -> u8 {
+    // Leave the launcher's session: its terminal's Ctrl-C is not for us. Fails when we lead a group already: harmless.
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::chdir("/");
+    let (plan, descriptors) = match message::receive::<Request>(&launcher) {
+        Ok(Some((Request::Launch(plan), descriptors))) => (plan, descriptors),
+        _ => return 125,
+    };
+    match Shim::launch(*plan, descriptors, launcher.as_fd()) {
+        Ok(mut shim) => {
+            shim.clients.push(launcher);
+            shim.watch();
+            0
+        }
+        Err(failure) => {
+            let _ = message::send(&launcher, &Reply::Failed(failure), &[]);
+            125
+        }
+    }
+}
+
+struct Shim {
+    plan: Plan,
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// To init, until exec.
+    channel: Option<OwnedFd>,
+    listener: OwnedFd,
+    clients: Vec<OwnedFd>,
+    /// Output ends: pipe or terminal master, and which stream.
+    outputs: Vec<(OwnedFd, Stream)>,
+    /// Our hold on standard input.
+    input: Option<OwnedFd>,
+    /// The master again, for sizes.
+    terminal: bool,
+    log: Writer,
+    engine: Option<OwnedFd>,
+    revival: Revival,
+    kept: Vec<OwnedFd>,
+    started: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Revival {
+    /// The engine lives, or there is none.
+    No,
+    /// It is dead; try to start it.
+    Due,
+}
+
+impl Shim {
+    fn launch(plan: Plan, descriptors: Vec<OwnedFd>, launcher: BorrowedFd<'_>) -> Result<Self, Failure> {
+        let mut descriptors = descriptors.into_iter();
+        let engine = if plan.revive.is_some() {
+            descriptors.next()
+        } else {
+            None
+        };
+        let grants = if plan.grants { descriptors.next() } else { None };
+        let kept: Vec<OwnedFd> = descriptors.collect();
+        let log = Writer::open(&paths::log(&plan.state), &plan.log).at(Step::Log, plan.state.display())?;
+        let listener = listen(&plan.run)?;
+        let (channel, theirs) = message::pair().at(Step::Prepare, "channel")?;
+        let (inherited, outputs, input) = make_streams(&plan, theirs, grants)?;
+        let (pid, pidfd) = clone_init(&plan, inherited)?;
+        let mut shim = Self {
+            pid,
+            pidfd,
+            channel: Some(channel),
+            listener,
+            clients: Vec::new(),
+            outputs,
+            input,
+            terminal: plan.terminal.is_some(),
+            log,
+            engine,
+            revival: Revival::No,
+            kept,
+            started: None,
+            plan,
+        };
+        shim.map_ids()
+            .and_then(|()| shim.wait_ready(launcher))
+            .inspect_err(|_| {
+                let _ = pidfd::signal(&shim.pidfd, libc::SIGKILL);
+                let _ = pidfd::reap(shim.pidfd.as_fd(), true);
+                let _ = shim.plan.cgroup.remove();
+            })?;
+        Ok(shim)
+    }
+
+    fn map_ids(&self) -> Result<(), Failure> {
+        let (Some(uids), Some(gids)) = (&self.plan.uid_map, &self.plan.gid_map) else {
+            return Ok(());
+        };
+        for (file, map) in [("gid_map", gids), ("uid_map", uids)] {
+            let path = format!("/proc/{}/{file}", self.pid.as_raw_nonzero());
+            std::fs::write(&path, map).at(Step::MapIds, &path)?;
+        }
+        let channel = self.channel.as_ref().expect("the channel is open until exec");
+        message::send(channel, &InitMessage::Mapped, &[]).at(Step::MapIds, "user namespace")
+    }
+
+    /// Waits until init stands at the barrier, then records the container and tells the launcher.
+    fn wait_ready(&mut self, launcher: BorrowedFd<'_>) -> Result<(), Failure> {
+        let channel = self.channel.as_ref().expect("the channel is open until exec");
+        match message::receive::<InitMessage>(channel).at(Step::Wait, "init")? {
+            Some((InitMessage::Ready, descriptors)) => {
+                if let Some(master) = descriptors.into_iter().next() {
+                    rustix::io::ioctl_fionbio(&master, true).at(Step::Terminal, "master")?;
+                    self.outputs.push((master, Stream::Stdout));
+                }
+            }
+            Some((InitMessage::Failed(failure), _)) => return Err(failure),
+            _ => return Err(Errno::CHILD).at(Step::Wait, "init"),
+        }
+        let hello = self.hello();
+        Record::of(&hello, &self.plan)
+            .and_then(|record| record.write(&self.plan.state))
+            .at(Step::Record, self.plan.state.display())?;
+        // The launcher may be gone already; the container is recorded, and somebody else can start it.
+        let _ = message::send(launcher, &Reply::Created(hello), &[]);
+        Ok(())
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            pid: self.pid.as_raw_nonzero().get(),
+            shim: rustix::process::getpid().as_raw_nonzero().get(),
+            started: self.started,
+            keep: self.kept.iter().map(AsRawFd::as_raw_fd).collect(),
+        }
+    }
+
+    /// The loop. Ends with the container.
+    fn watch(&mut self) {
+        let mut buffer = [0; BLOCK_SIZE];
+        let mut idle = false;
+        loop {
+            let ready = self.wait(idle);
+            // Output before anything else: what a container wrote before it ended belongs before its end.
+            let mut moved = false;
+            for index in (0..self.outputs.len()).rev() {
+                let (source, stream) = &self.outputs[index];
+                match self.log.take(source, *stream, &mut buffer) {
+                    Ok(Taken::Some) => moved = true,
+                    Ok(Taken::Nothing) => {}
+                    Ok(Taken::End) | Err(_) => {
+                        self.outputs.remove(index);
+                    }
+                }
+            }
+            idle = !moved;
+            if ready.channel {
+                self.hear_init();
+            }
+            if ready.engine {
+                self.engine = None;
+                self.revival = Revival::Due;
+            }
+            if self.revival == Revival::Due {
+                self.revive();
+            }
+            if ready.listener {
+                self.accept();
+            }
+            for index in ready.clients.into_iter().rev() {
+                self.serve(index);
+            }
+            if ready.ended {
+                self.finish(&mut buffer);
+                return;
+            }
+        }
+    }
+
+    fn wait(&self, may_sleep: bool) -> Ready {
+        let mut list = vec![
+            PollFd::new(&self.pidfd, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        list.extend(self.outputs.iter().map(|(fd, _)| PollFd::new(fd, PollFlags::IN)));
+        let clients = list.len();
+        list.extend(self.clients.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let channel = list.len();
+        list.extend(self.channel.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let engine = list.len();
+        list.extend(self.engine.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let timeout = match (may_sleep, self.revival) {
+            (false, _) => Some(&at_once),
+            (true, Revival::Due) => Some(&REVIVE_AGAIN),
+            (true, Revival::No) => None,
+        };
+        let _ = poll(&mut list, timeout);
+        let set = |index: usize| list.get(index).is_some_and(|fd| !fd.revents().is_empty());
+        Ready {
+            ended: set(0),
+            listener: set(1),
+            clients: (0..self.clients.len())
+                .filter(|index| set(clients + index))
+                .collect(),
+            channel: self.channel.is_some() && set(channel),
+            engine: self.engine.is_some() && set(engine),
+        }
+    }
+
+    /// Init either failed, or its end was closed by a successful exec.
+    fn hear_init(&mut self) {
+        let Some(channel) = self.channel.take() else {
+            return;
+        };
+        let reply = match message::receive::<InitMessage>(&channel) {
+            Ok(Some((InitMessage::Failed(failure), _))) => Reply::Failed(failure),
+            _ => {
+                let at = now();
+                self.started = Some(at);
+                Reply::Started { at }
+            }
+        };
+        self.tell_all(&reply);
+    }
+
+    fn tell_all(&self, reply: &Reply) {
+        for client in &self.clients {
+            let _ = message::send(client, reply, &[]);
+        }
+    }
+
+    fn accept(&mut self) {
+        let Ok(client) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) else {
+            return;
+        };
+        // A client that does not read must not stop us: sends give up instead.
+        let _ = rustix::io::ioctl_fionbio(&client, true);
+        if message::send(&client, &Reply::Hello(self.hello()), &[]).is_ok() {
+            self.clients.push(client);
+        }
+    }
+
+    fn serve(&mut self, index: usize) {
+        let client = &self.clients[index];
+        let (request, mut descriptors) = match message::try_receive::<Request>(client) {
+            Ok(Some(received)) => received,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            _ => {
+                self.clients.remove(index);
+                return;
+            }
+        };
+        let answer = |reply: &Reply, descriptors: &[BorrowedFd<'_>]| {
+            let _ = message::send(client, reply, descriptors);
+        };
+        match request {
+            Request::Launch(_) => {}
+            Request::Start => match &self.channel {
+                // The answer comes when init has executed or failed.
+                Some(channel) => {
+                    let _ = message::send(channel, &InitMessage::Start, &[]);
+                }
+                None => answer(&Reply::Done, &[]),
+            },
+            Request::Stdin => {
+                let source = if self.terminal {
+                    self.outputs.first().map(|(fd, _)| fd)
+                } else {
+                    self.input.as_ref()
+                };
+                let list: Vec<_> = source.iter().map(AsFd::as_fd).collect();
+                answer(&Reply::Stdin, &list);
+            }
+            Request::CloseStdin => {
+                answer(&Reply::Done, &[]);
+                self.input = None;
+            }
+            Request::Resize(size) => {
+                self.resize(size);
+                answer(&Reply::Done, &[]);
+            }
+            Request::Engine => {
+                self.engine = descriptors.pop();
+                self.revival = Revival::No;
+                answer(&Reply::Done, &[]);
+            }
+        }
+    }
+
+    fn resize(&self, size: TerminalSize) {
+        if let (true, Some((master, _))) = (self.terminal, self.outputs.first()) {
+            let size = Winsize {
+                ws_row: size.rows,
+                ws_col: size.columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
+            let _ = rustix::termios::tcsetwinsize(master, size);
+        }
+    }
+
+    /// Starts the engine again, unless another shim is doing so.
+    fn revive(&mut self) {
+        let Some(revive) = self.plan.revive.clone() else {
+            self.revival = Revival::No;
+            return;
+        };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let Ok(lock) = rustix::fs::open(&revive.lock, flags, Mode::from_raw_mode(0o600)) else {
+            return;
+        };
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return;
+        }
+        let texts: Option<Vec<CString>> = revive
+            .command
+            .iter()
+            .map(|text| CString::new(text.as_str()).ok())
+            .collect();
+        let Some(arguments) = texts.filter(|arguments| !arguments.is_empty()) else {
+            return;
+        };
+        match clone::copy_process(&clone::CopyOptions::default()) {
+            Ok(clone::Copied::Child) => {
+                // The engine holds the lock through its standard input until it has taken over.
+                let _ = rustix::process::setsid();
+                let _ = rustix::stdio::dup2_stdin(&lock);
+                let _ = rustix::io::fcntl_setfd(rustix::stdio::stdin(), FdFlags::empty());
+                crate::sys::signals::reset();
+                let variables: Vec<CString> = std::env::vars()
+                    .filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok())
+                    .collect();
+                let _ = exec::exec(&arguments[0], &arguments, &variables);
+                exec::leave(127);
+            }
+            // The engine is reaped by the host's init when it ends after us, by nobody before: one zombie at most per
+            // revival, gone with the container.
+            Ok(clone::Copied::Parent { pidfd, .. }) => {
+                self.engine = Some(pidfd);
+                self.revival = Revival::No;
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The container has ended: everything in order, then the process may end.
+    fn finish(&mut self, buffer: &mut [u8; BLOCK_SIZE]) {
+        if self.channel.is_some() {
+            self.hear_init();
+        }
+        if self.plan.kill_cgroup {
+            self.plan.cgroup.kill();
+        }
+        let ended = pidfd::reap(self.pidfd.as_fd(), true).ok().flatten();
+        for (source, stream) in std::mem::take(&mut self.outputs) {
+            while matches!(self.log.take(&source, stream, buffer), Ok(Taken::Some)) {}
+        }
+        let exit = Exit {
+            ended: ended.unwrap_or(pidfd::Ended::Signal(libc::SIGKILL)),
+            out_of_memory: self.plan.cgroup.oom_kills() > 0,
+            started: self.started,
+            at: now(),
+        };
+        let written = exit.write(&self.plan.state);
+        let _ = self.plan.cgroup.remove();
+        let _ = std::fs::remove_file(paths::socket(&self.plan.run));
+        self.tell_all(&Reply::Exited(exit));
+        // Nobody waits for the disk: the record is complete for all readers, and after a power cut the container is
+        // known to have ended anyway.
+        self.clients.clear();
+        self.kept.clear();
+        if let Ok(file) = written {
+            let _ = rustix::fs::fsync(&file);
+        }
+    }
+}
+
+struct Ready {
+    ended: bool,
+    listener: bool,
+    clients: Vec<usize>,
+    channel: bool,
+    engine: bool,
+}
+
+type Streams = (Inherited, Vec<(OwnedFd, Stream)>, Option<OwnedFd>);
+
+fn make_streams(plan: &Plan, channel: OwnedFd, grants: Option<OwnedFd>) -> Result<Streams, Failure> {
+    if plan.terminal.is_some() {
+        let inherited = Inherited {
+            channel,
+            output: None,
+            input: None,
+            grants,
+        };
+        return Ok((inherited, Vec::new(), None));
+    }
+    let out = stdio::output().at(Step::Prepare, "standard output")?;
+    let error = stdio::output().at(Step::Prepare, "standard error")?;
+    let input = plan
+        .stdin
+        .then(stdio::input)
+        .transpose()
+        .at(Step::Prepare, "standard input")?;
+    let (our_input, their_input) = input.map_or((None, None), |ends| (Some(ends.ours), Some(ends.theirs)));
+    let outputs = vec![(out.ours, Stream::Stdout), (error.ours, Stream::Stderr)];
+    let inherited = Inherited {
+        channel,
+        output: Some((out.theirs, error.theirs)),
+        input: their_input,
+        grants,
+    };
+    Ok((inherited, outputs, our_input))
+}
+
+fn clone_init(plan: &Plan, inherited: Inherited) -> Result<(Pid, OwnedFd), Failure> {
+    if let Some(path) = &plan.join_pid {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty()).at(Step::JoinNamespace, path.display())?;
+        // Takes effect for children only (setns(2), "PID namespaces").
+        clone::setns(file.as_fd(), clone::CLONE_NEWPID).at(Step::JoinNamespace, path.display())?;
+    }
+    let cgroup = match &plan.cgroup.v2 {
+        Some(path) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Some(rustix::fs::open(path, flags, Mode::empty()).at(Step::JoinCgroup, path.display())?)
+        }
+        None => None,
+    };
+    let options = clone::CopyOptions {
+        namespaces: plan.clone_flags,
+        sibling: false,
+        cgroup: cgroup.as_ref().map(AsFd::as_fd),
+    };
+    match clone::copy_process(&options).at(Step::Clone, &plan.id)? {
+        clone::Copied::Child => init::run(plan, inherited),
+        clone::Copied::Parent { pid, pidfd } => Ok((pid, pidfd)),
+    }
+}
+
+/// The socket in the run directory. Bound through the directory's descriptor: a socket's path may have 108 bytes only
+/// (unix(7)), directories may be longer.
+fn listen(run: &Path) -> Result<OwnedFd, Failure> {
+    let object = paths::socket(run);
+    let object = object.display();
+    let attempt = || -> rustix::io::Result<OwnedFd> {
+        let directory = rustix::fs::open(
+            run,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        match rustix::fs::unlinkat(&directory, paths::SOCKET, rustix::fs::AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), paths::SOCKET);
+        rustix::process::umask(Mode::from_raw_mode(0o177));
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        rustix::net::listen(&socket, 64)?;
+        Ok(socket)
+    };
+    attempt().at(Step::Socket, object)
+}

@@ -1,0 +1,139 @@
+//! `/`: mounted inside the container's mount namespace, then entered.
+
+use super::{
+    inside::{self, Tree},
+    settings::{RootFs, RootKind},
+};
+use crate::{
+    failure::{At, Failure, Step},
+    sys::mount_attr,
+};
+use rustix::{
+    fs::{CWD, Mode, OFlags},
+    io::Errno,
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags},
+};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// Mounts `/` on `place` (an empty directory of ours) in this mount namespace. Nothing of it is seen outside.
+pub(crate) fn prepare_root(settings: &RootFs, place: &Path) -> Result<Tree, Failure> {
+    let mount = match &settings.kind {
+        RootKind::Overlay { lower, upper, work } => overlay(lower, Some((upper, work)))?,
+        RootKind::Directory(path) => {
+            let directory = open_directory(path).at(Step::MountRoot, path.display())?;
+            let clone = inside::clone_tree(directory, true).at(Step::MountRoot, path.display())?;
+            make_private(&clone).at(Step::Propagation, path.display())?;
+            clone
+        }
+    };
+    let target = open_directory(place).at(Step::MountRoot, place.display())?;
+    inside::attach(&mount, target).at(Step::MountRoot, place.display())?;
+    Ok(Tree::new(mount))
+}
+
+/// A detached overlay mount (kernel documentation, filesystems/overlayfs).
+///
+/// Layers are handed over one by one (`lowerdir+`, Linux 6.5), which lifts the bound of one page for all options;
+/// older kernels get them in one string.
+pub(super) fn overlay(lower: &[PathBuf], write: Option<(&PathBuf, &PathBuf)>) -> Result<OwnedFd, Failure> {
+    let top = lower
+        .first()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    // One directory and nothing to write: overlayfs wants two layers, a read-only bind is the same.
+    if let ([only], None) = (lower, write) {
+        let directory = open_directory(only).at(Step::MountRoot, &top)?;
+        let clone = inside::clone_tree(directory, false).at(Step::MountRoot, &top)?;
+        let change = mount_attr::Change {
+            set: mount_attr::MOUNT_ATTR_RDONLY,
+            propagation: mount_attr::MS_PRIVATE,
+            ..mount_attr::Change::default()
+        };
+        mount_attr::change(clone.as_fd(), &change).at(Step::MountRoot, &top)?;
+        return Ok(clone);
+    }
+    if let Some((upper, work)) = write {
+        for directory in [upper, work] {
+            match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno).at(Step::MountRoot, directory.display()),
+            }
+        }
+    }
+    let filesystem =
+        rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::MountRoot, "overlay")?;
+    let set = |key: &str, value: &Path| rustix::mount::fsconfig_set_string(&filesystem, key, value);
+    for (number, layer) in lower.iter().enumerate() {
+        match set("lowerdir+", layer) {
+            Ok(()) => {}
+            Err(Errno::INVAL) if number == 0 => {
+                set("lowerdir", &joined(lower)).at(Step::MountRoot, &top)?;
+                break;
+            }
+            Err(errno) => return Err(errno).at(Step::MountRoot, layer.display()),
+        }
+    }
+    if let Some((upper, work)) = write {
+        set("upperdir", upper).at(Step::MountRoot, upper.display())?;
+        set("workdir", work).at(Step::MountRoot, work.display())?;
+    }
+    rustix::mount::fsconfig_create(&filesystem).at(Step::MountRoot, &top)?;
+    rustix::mount::fsmount(
+        &filesystem,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
+    .at(Step::MountRoot, &top)
+}
+
+/// All layers in one option; colons and backslashes in a path are escaped (overlayfs, "lowerdir").
+fn joined(lower: &[PathBuf]) -> PathBuf {
+    let escaped: Vec<String> = lower
+        .iter()
+        .map(|path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:"))
+        .collect();
+    PathBuf::from(escaped.join(":"))
+}
+
+/// Cuts this mount namespace off from the host's: nothing mounted here travels out, nothing mounted there comes in.
+pub(crate) fn cut_off() -> Result<(), Failure> {
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .at(Step::Propagation, "/")
+}
+
+/// Makes the tree `/` and drops the host's (pivot_root(2), "pivot_root(".", ".")"), then makes `/` read-only if asked.
+pub(crate) fn enter(tree: &Tree, read_only: bool) -> Result<(), Failure> {
+    rustix::process::fchdir(tree.root()).at(Step::Pivot, "/")?;
+    rustix::process::pivot_root(".", ".").at(Step::Pivot, "/")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).at(Step::Pivot, "/")?;
+    rustix::process::chdir("/").at(Step::Pivot, "/")?;
+    if read_only {
+        let change = mount_attr::Change {
+            set: mount_attr::MOUNT_ATTR_RDONLY,
+            ..mount_attr::Change::default()
+        };
+        mount_attr::change(tree.root().as_fd(), &change).at(Step::ReadOnly, "/")?;
+    }
+    Ok(())
+}
+
+pub(super) fn make_private(mount: &OwnedFd) -> std::io::Result<()> {
+    let change = mount_attr::Change {
+        propagation: mount_attr::MS_PRIVATE,
+        recursive: true,
+        ..mount_attr::Change::default()
+    };
+    mount_attr::change(mount.as_fd(), &change)
+}
+
+pub(super) fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
