@@ -18,6 +18,7 @@ pub mod api;
 pub mod cli;
 pub mod model;
 pub mod plan;
+pub mod project;
 pub mod scheduler;
 pub mod state;
 pub mod supervisor;

@@ -1,0 +1,91 @@
+//! `x-banyan`: what banyan offers beyond the Compose Specification. Other tools skip it.
+//!
+//! | where | key | value |
+//! |---|---|---|
+//! | service | `ready` | `tcp: PORT`, `http: {port, path}`, `log: REGEX` or `exec: [COMMAND]` |
+//! | service | `restart_unhealthy` | boolean |
+//! | service, port | `publish` | `relay` (default) or `nat` |
+//! | mount | `overlay` | boolean: writes to a bind go to a layer that is thrown away |
+//! | secret, config | `command` | list: a command whose output is the content |
+
+use super::{diagnostic::Report, node::Node, suggest::did_you_mean, trail::Trail};
+
+/// Keys of `x-banyan` by what they stand in.
+fn keys(what: &str) -> &'static [&'static str] {
+    match what {
+        "service" => &["publish", "ready", "restart_unhealthy"],
+        "port" => &["publish"],
+        "mount" => &["overlay"],
+        "secret" | "config" => &["command"],
+        _ => &[],
+    }
+}
+
+/// Checks one `x-banyan` block; `what` names the record it stands in.
+pub(crate) fn check(node: &mut Node, what: &str, trail: &Trail<'_>, report: &mut Report) {
+    let span = node.span;
+    let Some(map) = node.as_map() else {
+        report.error(span, format!("`{trail}` must be a mapping, not {}", node.kind()));
+        return;
+    };
+    for (key, entry) in map {
+        let (value, trail) = (&entry.node, trail.key(key));
+        let expected = match key.as_str() {
+            key if !keys(what).contains(&key) => {
+                report
+                    .error(entry.key, format!("`{trail}` does not exist"))
+                    .maybe_hint(did_you_mean(key, keys(what).iter().copied()));
+                continue;
+            }
+            "publish" if !matches!(value.as_str(), Some("nat" | "relay")) => "`relay` or `nat`",
+            "overlay" | "restart_unhealthy" if value.as_bool().is_none() => "`true` or `false`",
+            "command" if !is_command(value) => "a list of texts",
+            "ready" => {
+                ready(value, &trail, report);
+                continue;
+            }
+            _ => continue,
+        };
+        report.error(value.span, format!("`{trail}` must be {expected}"));
+    }
+}
+
+fn is_command(node: &Node) -> bool {
+    node.as_list()
+        .is_some_and(|list| !list.is_empty() && list.iter().all(|item| item.as_str().is_some()))
+}
+
+fn is_port(node: &Node) -> bool {
+    node.as_int().is_some_and(|port| (1..=65535).contains(&port))
+}
+
+fn ready(node: &Node, trail: &Trail<'_>, report: &mut Report) {
+    let hint = "one of `tcp: 3306`, `http: {port: 80, path: /}`, `log: \"ready\"`, `exec: [\"true\"]`";
+    let one = node
+        .as_map()
+        .filter(|map| map.len() == 1)
+        .and_then(|map| map.first());
+    let fine = match one {
+        Some((key, entry)) => match key.as_str() {
+            "tcp" => is_port(&entry.node),
+            "http" => {
+                let port = entry.node.get("port").is_none_or(is_port);
+                let path = entry
+                    .node
+                    .get("path")
+                    .is_none_or(|path| path.as_str().is_some_and(|p| p.starts_with('/')));
+                let known = |map: &super::node::Map| map.keys().all(|key| key == "port" || key == "path");
+                port && path && entry.node.as_map().is_some_and(known)
+            }
+            "log" => entry.node.as_str().is_some_and(|text| !text.is_empty()),
+            "exec" => is_command(&entry.node),
+            _ => false,
+        },
+        None => false,
+    };
+    if !fine {
+        report
+            .error(node.span, format!("`{trail}` is not a readiness check"))
+            .hint(hint);
+    }
+}
