@@ -25,10 +25,13 @@
 //! ```
 
 pub mod archive;
+pub mod build;
 pub mod cgroup;
 pub mod confine;
 pub mod container;
+pub mod debian;
 pub mod failure;
+pub mod fetch;
 pub mod image;
 pub mod log;
 pub mod namespace;

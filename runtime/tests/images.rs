@@ -4,7 +4,7 @@
 use banyan_runtime::{
     archive::{
         Limits,
-        extract::{OPAQUE, Whiteouts},
+        extract::{Manner, OPAQUE},
         layer::unpack,
         pack::pack,
     },
@@ -47,10 +47,10 @@ fn tar(entries: &[(&str, u8, &str)]) -> Vec<u8> {
     bytes
 }
 
-fn unpack_to(dir: &Path, bytes: &[u8], whiteouts: Whiteouts) -> Result<(), String> {
+fn unpack_to(dir: &Path, bytes: &[u8], manner: Manner) -> Result<(), String> {
     fs::create_dir_all(dir).unwrap();
     let root = fs::File::open(dir).unwrap();
-    match unpack(bytes, root.as_fd(), whiteouts, Limits::default(), &|_| ()) {
+    match unpack(bytes, root.as_fd(), manner, Limits::default(), &|_| ()) {
         Ok(_) => Ok(()),
         Err(error) => Err(
             std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source())
@@ -171,18 +171,13 @@ fn packing_an_unpacked_tree_gives_the_same_bytes() {
     pack(
         fs::File::open(&source).unwrap().as_fd(),
         &mut first,
-        Whiteouts::Layer,
+        Manner::Layer,
     )
     .unwrap();
     let copy = temp.path().join("copy");
-    unpack_to(&copy, &first, Whiteouts::Layer).unwrap();
+    unpack_to(&copy, &first, Manner::Layer).unwrap();
     let mut second = Vec::new();
-    pack(
-        fs::File::open(&copy).unwrap().as_fd(),
-        &mut second,
-        Whiteouts::Layer,
-    )
-    .unwrap();
+    pack(fs::File::open(&copy).unwrap().as_fd(), &mut second, Manner::Layer).unwrap();
     assert_eq!(Digest::of(&first), Digest::of(&second));
     let same = |name: &str| fs::symlink_metadata(copy.join(name)).unwrap();
     assert_eq!(same("dir/deep/file").ino(), same("dir/again").ino());
@@ -223,7 +218,7 @@ fn whiteouts_become_overlayfs_ones_wherever_they_stand() {
         (".wh.made", b'0', ""),
         (".wh..wh.plnk", b'0', ""),
     ]);
-    unpack_to(temp.path(), &archive, Whiteouts::Layer).unwrap();
+    unpack_to(temp.path(), &archive, Manner::Layer).unwrap();
     let opaque = |name: &str| {
         let mut value = [0; 4];
         rustix::fs::lgetxattr(temp.path().join(name), OPAQUE, &mut value)
@@ -232,14 +227,7 @@ fn whiteouts_become_overlayfs_ones_wherever_they_stand() {
     assert!(opaque("d") && opaque("replaced") && opaque("made"));
     assert_eq!(fs::symlink_metadata(temp.path().join("file")).unwrap().rdev(), 0);
     assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 4);
-    assert!(
-        unpack_to(
-            &temp.path().join("x"),
-            &tar(&[(".wh.", b'0', "")]),
-            Whiteouts::Layer
-        )
-        .is_err()
-    );
+    assert!(unpack_to(&temp.path().join("x"), &tar(&[(".wh.", b'0', "")]), Manner::Layer).is_err());
 }
 
 fn feed(bytes: &[u8]) -> std::process::Stdio {

@@ -23,13 +23,16 @@ use std::{
 /// What marks a directory that hides everything below it in lower layers (overlayfs.rst, "whiteouts and opaque directories").
 pub const OPAQUE: &str = "trusted.overlay.opaque";
 
-/// How names beginning with `.wh.` are read.
+/// What kind of tree an archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whiteouts {
-    /// As an image layer's whiteouts (image-spec/layer.md, "Whiteouts"), written in overlayfs's form.
+pub enum Manner {
+    /// An image layer: `.wh.` names are whiteouts (image-spec/layer.md, "Whiteouts"), written in overlayfs's form.
     Layer,
-    /// As ordinary names.
-    Literal,
+    /// A plain tree: all names are ordinary.
+    Plain,
+    /// A Debian package: like a plain tree, but a directory may land on a symbolic link to one and leaves it in place,
+    /// as dpkg does it (`/bin` → `usr/bin`).
+    Package,
 }
 
 /// Why an entry could not be created.
@@ -84,24 +87,27 @@ pub struct Tally {
     pub bytes: u64,
 }
 
-/// Creates all entries of an archive below `root`.
+/// Creates the entries of an archive that `wanted` says yes to (it hears all of them) below `root`.
 pub fn extract<R: Read>(
     entries: &mut Entries<R>,
     root: BorrowedFd<'_>,
-    whiteouts: Whiteouts,
+    manner: Manner,
+    wanted: &mut dyn FnMut(&Entry) -> bool,
 ) -> Result<(Tally, Unsettled), ExtractError> {
     let mut tree = Tree {
         root,
         parent: None,
         umask: umask(),
-        whiteouts,
+        manner,
         times: Vec::new(),
         unsettled: Unsettled::default(),
         tally: Tally::default(),
         buffer: vec![0; 256 << 10],
     };
     while let Some(entry) = entries.next_entry()? {
-        tree.create(&entry, entries)?;
+        if wanted(&entry) {
+            tree.create(&entry, entries)?;
+        }
     }
     tree.finish()
 }
@@ -111,7 +117,7 @@ struct Tree<'a> {
     /// The directory of the last entry, kept open: archives list a directory's files together.
     parent: Option<(Vec<u8>, Rc<OwnedFd>)>,
     umask: u32,
-    whiteouts: Whiteouts,
+    manner: Manner,
     /// Directories' times, set last because every new name in them changes them.
     times: Vec<(Vec<u8>, Timestamps)>,
     unsettled: Unsettled,
@@ -130,7 +136,7 @@ impl Tree<'_> {
             };
         }
         let (dir, name) = split(&path);
-        if self.whiteouts == Whiteouts::Layer && name.starts_with(b".wh.") {
+        if self.manner == Manner::Layer && name.starts_with(b".wh.") {
             return self.whiteout(&path, dir, name);
         }
         if matches!(entry.kind, Kind::Char(0, 0)) {
@@ -253,6 +259,12 @@ impl Tree<'_> {
                             self.unsettled
                                 .directories
                                 .retain(|known| known.as_os_str().as_bytes() != path);
+                        }
+                        FileType::Symlink
+                            if self.manner == Manner::Package && open_in_root(self.root, path).is_ok() =>
+                        {
+                            self.parent = None;
+                            return Ok(());
                         }
                         kind => {
                             let was_whiteout = kind == FileType::CharacterDevice && stat.st_rdev == 0;

@@ -8,7 +8,7 @@ use super::{
     Limits,
     compression::{Bomb, Compression, Decoder},
     entries::Entries,
-    extract::{ExtractError, Tally, Unsettled, Whiteouts, extract},
+    extract::{ExtractError, Manner, Tally, Unsettled, extract},
 };
 use crate::image::digest::{Digest, Hashing};
 use std::{
@@ -59,7 +59,7 @@ pub enum LayerError {
 pub fn unpack(
     source: impl Read + Send,
     root: BorrowedFd<'_>,
-    whiteouts: Whiteouts,
+    manner: Manner,
     limits: Limits,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Unpacked, LayerError> {
@@ -77,7 +77,7 @@ pub fn unpack(
             },
             limits,
         );
-        let extracted = extract(&mut entries, root, whiteouts);
+        let extracted = extract(&mut entries, root, manner, &mut |_| true);
         let mut rest = entries.into_inner();
         if extracted.is_ok() {
             io::copy(&mut rest, &mut io::sink()).map_err(LayerError::Decode)?;

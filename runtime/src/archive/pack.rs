@@ -5,7 +5,7 @@
 
 use super::{
     entries::Xattr,
-    extract::{OPAQUE, Tally, Whiteouts},
+    extract::{Manner, OPAQUE, Tally},
 };
 use rustix::{
     fs::{self, AtFlags, FileType, Mode, OFlags, Stat},
@@ -40,11 +40,11 @@ pub enum PackError {
 
 /// Packs everything below `root`.
 ///
-/// With [`Whiteouts::Layer`], overlayfs's whiteouts and opaque directories become an image layer's (image-spec/layer.md).
-pub fn pack(root: BorrowedFd<'_>, out: impl Write, whiteouts: Whiteouts) -> Result<Tally, PackError> {
+/// With [`Manner::Layer`], overlayfs's whiteouts and opaque directories become an image layer's (image-spec/layer.md).
+pub fn pack(root: BorrowedFd<'_>, out: impl Write, manner: Manner) -> Result<Tally, PackError> {
     let mut packer = Packer {
         out,
-        whiteouts,
+        manner,
         seen: HashMap::new(),
         tally: Tally::default(),
         buffer: vec![0; 256 << 10],
@@ -57,7 +57,7 @@ pub fn pack(root: BorrowedFd<'_>, out: impl Write, whiteouts: Whiteouts) -> Resu
 
 struct Packer<W> {
     out: W,
-    whiteouts: Whiteouts,
+    manner: Manner,
     /// Names of files with several links, by device and inode.
     seen: HashMap<(u64, u64), Vec<u8>>,
     tally: Tally,
@@ -88,7 +88,7 @@ impl<W: Write> Packer<W> {
             return Ok(());
         }
         self.tally.entries += 1;
-        if self.whiteouts == Whiteouts::Layer && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
+        if self.manner == Manner::Layer && kind == FileType::CharacterDevice && stat.st_rdev == 0 {
             let parent = path.len() - name.as_bytes().len();
             let hidden = [&path[..parent], b".wh.", name.as_bytes()].concat();
             return self.header(&Header::empty(&hidden));
@@ -128,7 +128,7 @@ impl<W: Write> Packer<W> {
             FileType::Directory => {
                 header.kind = b'5';
                 self.header(&header)?;
-                if is_opaque && self.whiteouts == Whiteouts::Layer {
+                if is_opaque && self.manner == Manner::Layer {
                     let mark = [path.as_slice(), b"/.wh..wh..opq"].concat();
                     self.header(&Header::empty(&mark))?;
                 }

@@ -16,7 +16,7 @@ use super::{
 use crate::archive::{
     Limits,
     compression::Compression,
-    extract::{OPAQUE, Unsettled, Whiteouts},
+    extract::{Manner, OPAQUE, Unsettled},
     layer::{Unpacked, unpack},
     pack,
 };
@@ -177,11 +177,10 @@ pub(crate) fn measure(files: &Path) -> Result<LayerNote, StoreError> {
         action: "open a layer",
         cause,
     })?;
-    let tally =
-        pack::pack(root.as_fd(), &mut hashing, Whiteouts::Layer).map_err(|cause| StoreError::Pack {
-            layer: files.display().to_string(),
-            cause,
-        })?;
+    let tally = pack::pack(root.as_fd(), &mut hashing, Manner::Layer).map_err(|cause| StoreError::Pack {
+        layer: files.display().to_string(),
+        cause,
+    })?;
     let (diff_id, archive, _) = hashing.finish();
     Ok(LayerNote {
         diff_id,
@@ -282,7 +281,7 @@ fn unpack_one(
         source: source.read,
         copy: copy.as_mut(),
     };
-    let unpacked = unpack(tee, root.as_fd(), Whiteouts::Layer, Limits::default(), &|done| {
+    let unpacked = unpack(tee, root.as_fd(), Manner::Layer, Limits::default(), &|done| {
         if every.is_due(done) {
             event(Doing::Unpacking, done);
         }

@@ -18,7 +18,7 @@ use crate::archive::{
     Limits,
     compression::{Compression, Decoder},
     entries::{Entries, Kind, TarError},
-    extract::Whiteouts,
+    extract::Manner,
     layer::{LayerError, unpack},
 };
 use serde::Deserialize;
@@ -246,14 +246,7 @@ impl Store {
         let _working = self.working()?;
         let draft = Draft::new(self)?;
         let root = fs_err::File::open(draft.files()).map_err(LoadError::Read)?;
-        unpack(
-            stream,
-            root.as_fd(),
-            Whiteouts::Literal,
-            Limits::default(),
-            &|_| (),
-        )
-        .map_err(LoadError::Root)?;
+        unpack(stream, root.as_fd(), Manner::Plain, Limits::default(), &|_| ()).map_err(LoadError::Root)?;
         let created = jiff::Timestamp::now().to_string();
         let history = History {
             created: Some(created.clone()),

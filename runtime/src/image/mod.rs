@@ -16,7 +16,7 @@ pub mod blobs;
 pub mod collect;
 pub mod config;
 pub mod digest;
-mod durable;
+pub(crate) mod durable;
 pub mod layers;
 pub mod lease;
 pub mod load;
