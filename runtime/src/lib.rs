@@ -37,6 +37,7 @@ pub mod log;
 pub mod namespace;
 pub mod network;
 pub(crate) mod process;
+pub mod registry;
 pub mod role;
 pub mod rootfs;
 pub mod sys;

@@ -58,6 +58,8 @@ pub(crate) struct Source<'a> {
     pub(crate) media_type: String,
     /// Whether the archive's bytes are to be kept as a blob.
     pub(crate) keep: bool,
+    /// Held until the layer is visible, so that nobody fetches it a second time.
+    pub(crate) guard: Option<std::fs::File>,
 }
 
 /// A layer that is not visible yet; removed when dropped.
@@ -100,6 +102,19 @@ impl Draft {
     /// The directory with the layer's files.
     pub(crate) fn files(&self) -> PathBuf {
         self.dir.join("fs")
+    }
+
+    /// The note for an archive that was unpacked here.
+    fn note(&self, diff_id: Digest) -> LayerNote {
+        let unpacked = self.unpacked.as_ref();
+        let tally = unpacked.map(|unpacked| unpacked.tally).unwrap_or_default();
+        let archive = unpacked.map_or(0, |unpacked| unpacked.archive);
+        LayerNote {
+            diff_id,
+            bytes: tally.bytes,
+            entries: tally.entries,
+            archive,
+        }
     }
 
     /// Hashes the tree as a layer archive.
@@ -203,19 +218,33 @@ pub(crate) fn add<'a>(
     let known: Vec<Option<LayerRecord>> = (0..count)
         .map(|index| known(index).filter(|record| is_complete(store, record.diff_id)))
         .collect();
-    let results = parallel(count, |index| match &known[index] {
-        Some(record) => Ok((record.clone(), None)),
-        None => {
-            let (draft, blob) = unpack_one(store, source(index)?, progress)?;
-            let unpacked = draft.unpacked.as_ref().expect("unpack_one sets it");
-            Ok((
-                LayerRecord {
-                    diff_id: unpacked.diff_id,
-                    blob,
-                },
-                Some(draft),
-            ))
+    let results = parallel(count, |index| {
+        if let Some(record) = &known[index] {
+            return Ok((record.clone(), None));
         }
+        let source = source(index)?;
+        if let Some((diff_id, blob)) = here(store, &source) {
+            return Ok((
+                LayerRecord {
+                    diff_id,
+                    blob: Some(blob),
+                },
+                None,
+            ));
+        }
+        let (draft, blob, _guard) = unpack_one(store, source, progress)?;
+        let unpacked = draft.unpacked.as_ref().expect("unpack_one sets it");
+        let record = LayerRecord {
+            diff_id: unpacked.diff_id,
+            blob,
+        };
+        if !unpacked.unsettled.is_empty() {
+            return Ok((record, Some(draft)));
+        }
+        let note = draft.note(record.diff_id);
+        sync(store)?;
+        draft.publish(store, &note)?;
+        Ok((record, None))
     })?;
     // An archive that leaves nothing open needs no lower layer, so most images skip this.
     let mut stack: Vec<PathBuf> = Vec::new();
@@ -234,14 +263,7 @@ pub(crate) fn add<'a>(
     let mut records = Vec::with_capacity(count);
     for (record, draft) in results {
         if let Some(draft) = draft {
-            let unpacked = draft.unpacked.as_ref().expect("unpack_one sets it");
-            let (tally, archive) = (unpacked.tally, unpacked.archive);
-            let note = LayerNote {
-                diff_id: record.diff_id,
-                bytes: tally.bytes,
-                entries: tally.entries,
-                archive,
-            };
+            let note = draft.note(record.diff_id);
             draft.publish(store, &note)?;
         }
         records.push(record);
@@ -249,11 +271,24 @@ pub(crate) fn add<'a>(
     Ok(records)
 }
 
+/// Whether a layer became visible while we waited for its guard.
+fn here(store: &Store, source: &Source<'_>) -> Option<(Digest, Descriptor)> {
+    source.guard.as_ref()?;
+    let (diff_id, blob) = (source.diff_id?, source.blob?);
+    let is_here = is_complete(store, diff_id) && store.has_blob(blob);
+    is_here.then(|| {
+        (
+            diff_id,
+            Descriptor::new(&source.media_type, blob, source.size.unwrap_or(0)),
+        )
+    })
+}
+
 fn unpack_one(
     store: &Store,
     source: Source<'_>,
     progress: &dyn Progress,
-) -> Result<(Draft, Option<Descriptor>), StoreError> {
+) -> Result<(Draft, Option<Descriptor>, Option<std::fs::File>), StoreError> {
     let label = source
         .blob
         .or(source.diff_id)
@@ -314,7 +349,7 @@ fn unpack_one(
     };
     event(Doing::Done, unpacked.blob_size);
     draft.unpacked = Some(unpacked);
-    Ok((draft, descriptor))
+    Ok((draft, descriptor, source.guard))
 }
 
 /// Reads, and writes what it read to a blob in the making.

@@ -221,6 +221,7 @@ impl Store {
                 diff_id: Some(diff_ids[index]),
                 media_type: descriptor.map(|d| d.media_type.clone()).unwrap_or_default(),
                 keep: true,
+                guard: None,
             })
         };
         let records = layers::add(self, diff_ids.len(), &known, &source, progress)?;
