@@ -16,7 +16,9 @@
 
 pub mod api;
 pub mod cli;
+pub mod dns;
 pub mod model;
+pub mod network;
 pub mod plan;
 pub mod project;
 pub mod scheduler;
