@@ -216,6 +216,35 @@ pub(super) fn run_in<T: Send>(
     })?
 }
 
+/// Starts a thread inside `namespace` that goes on by itself.
+///
+/// # Errors
+/// When the namespace cannot be entered.
+pub(super) fn enter_thread(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), HallError> {
+    let namespace = namespace.try_clone_to_owned().map_err(HallError::Enter)?;
+    let (entered, outcome) = std::sync::mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("banyan-hall".into())
+        .stack_size(64 * 1024)
+        .spawn(move || {
+            let result = netns::enter(&namespace);
+            // The thread itself holds the namespace from here on.
+            drop(namespace);
+            let inside = result.is_ok();
+            if entered.send(result).is_ok() && inside {
+                work();
+            }
+        })
+        .map_err(HallError::Thread)?;
+    outcome
+        .recv()
+        .map_err(|_| HallError::Enter(io::ErrorKind::BrokenPipe.into()))?
+        .map_err(HallError::Enter)
+}
+
 /// Runs `work` on a new thread and waits for it; a panic is passed on.
 fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, HallError> {
     thread::scope(|scope| {

@@ -11,3 +11,5 @@ pub mod netns;
 pub mod pidfd;
 pub mod seccomp;
 pub mod signals;
+pub mod socket;
+pub mod splice;

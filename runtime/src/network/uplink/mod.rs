@@ -166,6 +166,30 @@ impl Uplink {
     }
 }
 
+/// What the host itself uses: its routes (the default one too) and its addresses, but not our uplinks. A hall's
+/// subnets should stay clear of these, or the host's neighbours could not be reached from inside.
+///
+/// # Errors
+/// When the kernel refuses to list them.
+pub fn host_subnets() -> Result<Vec<Subnet>, UplinkError> {
+    let survey = Survey::take(&mut Sockets::open()?)?;
+    let ours: Vec<u32> = survey.uplinks().map(|l| l.index).collect();
+    let routes = survey
+        .routes
+        .iter()
+        .filter(|r| !ours.contains(&r.link))
+        .map(|r| r.destination);
+    let addresses = survey
+        .addresses
+        .iter()
+        .filter(|(at, _)| !ours.contains(at))
+        .map(|(_, address)| *address);
+    Ok(routes
+        .chain(addresses)
+        .filter(|s| !s.address().is_loopback())
+        .collect())
+}
+
 /// Removes what halls that died left on the host: rules, and settings when no hall is left.
 ///
 /// # Errors
