@@ -2,7 +2,10 @@
 //!
 //! A role is recognised by `argv[0]`, which nobody gets by accident, and (shim, exec helper) by a socket on descriptor 0.
 
-use crate::process::{enter, reaper, shim};
+use crate::{
+    process::{enter, reaper, shim},
+    sys::clone,
+};
 use rustix::{
     fs::{Mode, OFlags},
     net::{SocketType, sockopt::socket_type},
@@ -22,8 +25,9 @@ pub fn run() -> Option<u8> {
     let mut arguments = std::env::args_os();
     let name = arguments.next()?;
     match name.to_str()? {
-        SHIM => Some(take_socket().map_or(125, shim::run)),
-        ENTER => Some(take_socket().map_or(125, enter::run)),
+        SHIM if alone() => Some(take_socket().map_or(125, shim::run)),
+        ENTER if alone() => Some(take_socket().map_or(125, enter::run)),
+        SHIM | ENTER => Some(125),
         reaper::PATH => {
             let arguments: Vec<String> = arguments
                 .map(|argument| argument.to_string_lossy().into_owned())
@@ -32,6 +36,12 @@ pub fn run() -> Option<u8> {
         }
         _ => None,
     }
+}
+
+/// Whether this process has one thread, as roles must. (The reaper runs where `/proc` may be anything; it is the first
+/// thing its process does all the same.)
+fn alone() -> bool {
+    clone::is_single_threaded().unwrap_or(false)
 }
 
 /// Takes the socket away from descriptor 0, which becomes `/dev/null`.

@@ -8,19 +8,37 @@
 
 pub mod capabilities;
 mod profile;
+mod seccomp;
 
 pub use capabilities::Capabilities;
 pub use profile::SeccompProfile;
+pub use seccomp::ProfileError;
 
 use crate::sys::seccomp::Instruction;
+use std::io;
 
 /// The compiled filter of a profile for a process with these capabilities; empty: everything is allowed.
-pub(crate) fn filter(
-    profile: &SeccompProfile,
-    _capabilities: &Capabilities,
-) -> std::io::Result<Vec<Instruction>> {
+///
+/// # Errors
+/// `InvalidInput` for a custom profile that cannot be used; see [`check`] for the reason.
+pub(crate) fn filter(profile: &SeccompProfile, sets: &Capabilities) -> io::Result<Vec<Instruction>> {
     match profile {
-        SeccompProfile::Unconfined | SeccompProfile::Default => Ok(Vec::new()),
-        SeccompProfile::Custom(_) => Err(std::io::ErrorKind::Unsupported.into()),
+        SeccompProfile::Unconfined => Ok(Vec::new()),
+        SeccompProfile::Default => Ok(seccomp::compile(&seccomp::default_profile(sets))),
+        SeccompProfile::Custom(text) => {
+            let profile = seccomp::parse(text, sets).map_err(|_| io::ErrorKind::InvalidInput)?;
+            Ok(seccomp::compile(&profile))
+        }
+    }
+}
+
+/// Whether a profile can be used.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check(profile: &SeccompProfile) -> Result<(), ProfileError> {
+    match profile {
+        SeccompProfile::Custom(text) => seccomp::parse(text, &Capabilities::default()).map(drop),
+        SeccompProfile::Default | SeccompProfile::Unconfined => Ok(()),
     }
 }

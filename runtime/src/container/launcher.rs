@@ -145,6 +145,7 @@ impl Launcher {
             id: settings.id.clone(),
             state: absolute(&dir.state)?,
             run: absolute(&dir.run)?,
+            binary: self.binary.path.clone(),
             clone_flags: settings.namespaces.clone_flags(),
             join_pid: match &settings.namespaces.pid {
                 Namespace::Join(path) => Some(path.clone()),
@@ -275,6 +276,9 @@ fn check(settings: &Settings) -> Result<(), LaunchError> {
         .is_some_and(|parent| parent.split('/').any(|part| part == ".."))
     {
         return invalid("the parent cgroup contains `..`".to_owned());
+    }
+    if let Err(error) = crate::confine::check(&settings.confinement.seccomp) {
+        return invalid(error.to_string());
     }
     for name in settings.sysctls.keys() {
         check_sysctl(name, settings)?;

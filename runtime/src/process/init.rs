@@ -179,7 +179,7 @@ fn mount_everything(plan: &Plan, settings: &Settings, grants: Option<OwnedFd>) -
         rootfs::mount_grants(&tree, &grants)?;
     }
     if settings.init {
-        rootfs::mount_self(&tree, reaper::PATH)?;
+        rootfs::mount_binary(&tree, &plan.binary, reaper::PATH)?;
     }
     rootfs::hide(
         &tree,

@@ -24,7 +24,7 @@ use std::{
 /// The binary that plays the hidden roles.
 #[derive(Debug)]
 pub(crate) struct Binary {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its read-only detached mount; `None` where the kernel or our rights do not allow one.
     sealed: Option<OwnedFd>,
 }

@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) state: PathBuf,
     /// Directory of sockets and mount points.
     pub(crate) run: PathBuf,
+    /// Our own binary, as the launcher knows it.
+    pub(crate) binary: PathBuf,
     pub(crate) clone_flags: i32,
     /// The pid namespace to start the container in.
     pub(crate) join_pid: Option<PathBuf>,

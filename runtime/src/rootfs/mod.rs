@@ -25,4 +25,4 @@ pub(crate) use hide::hide;
 pub(crate) use root::{cut_off, enter, prepare_root};
 pub use settings::{Device, Mount, MountKind, Propagation, RootFs, RootKind};
 pub(crate) use standard::{Standard, mount_standard};
-pub(crate) use user_mount::{bind_console, mount_grants, mount_self, mount_user, open_shared_sources};
+pub(crate) use user_mount::{bind_console, mount_binary, mount_grants, mount_user, open_shared_sources};

@@ -275,9 +275,10 @@ pub(crate) fn mount_grants(tree: &Tree, grants: &[Grant]) -> Result<(), Failure>
     Ok(())
 }
 
-/// Binds the running binary, read-only, to `target`.
-pub(crate) fn mount_self(tree: &Tree, target: &str) -> Result<(), Failure> {
-    let binary = open_any(Path::new("/proc/self/exe")).at(Step::Mount, target)?;
+/// Binds our own binary, read-only, to `target`. By its path: the running image may lie on a detached mount (see
+/// [`crate::process`]), which cannot be copied from another process.
+pub(crate) fn mount_binary(tree: &Tree, binary: &Path, target: &str) -> Result<(), Failure> {
+    let binary = open_any(binary).at(Step::Mount, binary.display())?;
     let copy = clone_tree(&binary, false).at(Step::Mount, target)?;
     let change = Change {
         set: mount_attr::MOUNT_ATTR_RDONLY,

@@ -43,15 +43,13 @@ pub struct CopyOptions<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// Copies this process (clone3(2), Linux 5.3; pidfd since 5.2).
+/// Copies this process (clone3(2), Linux 5.3; pidfd since 5.2). For hidden roles only, which [`crate::role::run`] has
+/// found single-threaded and which never start a thread; not public for that reason.
 ///
 /// # Errors
-/// `EINVAL` when this process has more than one thread, or flags do not go together; `EPERM` without the right to make
-/// a namespace; `ENOSPC` at a limit of nested namespaces; `EBUSY` when the cgroup has controllers enabled for children.
-pub fn copy_process(options: &CopyOptions<'_>) -> io::Result<Copied> {
-    if !is_single_threaded()? {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
+/// `EINVAL` when flags do not go together; `EPERM` without the right to make a namespace; `ENOSPC` at a limit of nested
+/// namespaces; `EBUSY` when the cgroup has controllers enabled for children.
+pub(crate) fn copy_process(options: &CopyOptions<'_>) -> io::Result<Copied> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: `clone_args` is a plain structure of integers, for which all zeroes is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -68,8 +66,9 @@ pub fn copy_process(options: &CopyOptions<'_>) -> io::Result<Copied> {
         args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
     }
     args.flags = flags;
-    // SAFETY: without `CLONE_VM` the child runs on a copy of this memory, so nothing of ours is shared with it; the
-    // check above leaves no other thread whose lock could be held in the copy. `args` and `pidfd` outlive the call.
+    // SAFETY: without `CLONE_VM` the child runs on a copy of this memory, so nothing of ours is shared with it, and
+    // only single-threaded roles come here, so no other thread's lock can be held in the copy. `args` and `pidfd`
+    // outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     match i32::try_from(result).ok().and_then(Pid::from_raw) {
         Some(pid) => {
