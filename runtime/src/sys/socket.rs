@@ -2,12 +2,15 @@
 
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with,
-    sockopt::{set_ipv6_v6only, set_socket_reuseaddr},
+    sockopt::{set_ipv6_v6only, set_socket_recv_buffer_size_force, set_socket_reuseaddr},
 };
 use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// Receive buffer of a datagram listener, in bytes: all clients share it.
+const DATAGRAM_BUFFER: usize = 1 << 20;
 
 /// What a socket carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +56,9 @@ pub fn bound(carries: Carries, address: SocketAddr) -> io::Result<OwnedFd> {
     if carries == Carries::Streams {
         // Connections of a predecessor in TIME_WAIT do not hold the port; a listener does.
         set_socket_reuseaddr(&socket, true)?;
+    } else {
+        // Needs privilege; without it the default has to do.
+        let _ = set_socket_recv_buffer_size_force(&socket, DATAGRAM_BUFFER);
     }
     bind(&socket, &address)?;
     if carries == Carries::Streams {

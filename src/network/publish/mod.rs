@@ -267,3 +267,6 @@ impl Published {
         self.tasks.shutdown().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

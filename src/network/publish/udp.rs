@@ -87,8 +87,9 @@ pub(super) async fn serve(
                 },
             };
             session.touch();
-            // Lost when the container's buffer is full or it listens no more, as UDP has it.
-            let _ = session.inside.try_send(&datagram[..length]);
+            // Lost when the container listens no more, as UDP has it. Not `try_send`: on a new socket tokio does not
+            // know yet that it can be written to.
+            let _ = session.inside.send(&datagram[..length]).await;
         }
         while answering.try_join_next().is_some() {}
         tokio::task::yield_now().await;

@@ -155,13 +155,12 @@ async fn serve_udp(socket: Arc<UdpSocket>, server: Arc<Server>) {
                 break;
             };
             match server.decide(source.ip(), Transport::Udp, &message[..length], &mut out) {
-                // A full send buffer loses the answer, as a full network would; the client asks again.
-                Decision::Reply => drop(socket.try_send_to(&out, source)),
+                Decision::Reply => send(&socket, &out, source).await,
                 Decision::Silence => {}
                 Decision::Forward(query) => {
                     let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
                         Answer::begin(&mut out, &message, &query.question, query.limit).finish(Code::Refused);
-                        let _ = socket.try_send_to(&out, source);
+                        send(&socket, &out, source).await;
                         continue;
                     };
                     let (socket, server) = (Arc::clone(&socket), Arc::clone(&server));
@@ -176,6 +175,16 @@ async fn serve_udp(socket: Arc<UdpSocket>, server: Arc<Server>) {
         }
         while forwarded.try_join_next().is_some() {}
         tokio::task::yield_now().await;
+    }
+}
+
+/// Sends an answer; one that cannot be sent is lost, as in any network, and the client asks again.
+async fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
+    if let Err(error) = socket.try_send_to(answer, to)
+        && error.kind() == io::ErrorKind::WouldBlock
+    {
+        // The buffer is full, or the socket so new that tokio has not heard yet that it can be written to.
+        let _ = socket.send_to(answer, to).await;
     }
 }
 
@@ -270,3 +279,6 @@ pub(super) fn bare(query: &Query, message: &[u8], code: Code) -> Vec<u8> {
     wire::Answer::begin(&mut out, message, &query.question, query.limit).finish(code);
     out
 }
+
+#[cfg(test)]
+mod tests;
