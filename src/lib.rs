@@ -17,6 +17,7 @@
 pub mod api;
 pub mod cli;
 pub mod dns;
+pub mod graph;
 pub mod model;
 pub mod network;
 pub mod plan;

@@ -13,6 +13,8 @@ use super::{
 };
 
 /// Brings a checked tree into canonical form.
+///
+/// When variables were not replaced, a short form that holds one is left as it is.
 pub(crate) fn project(root: &mut Node, report: &mut Report) {
     record(root, &schema::PROJECT, &Trail::Root, report);
     for kind in ["networks", "volumes", "secrets", "configs"] {
@@ -34,14 +36,14 @@ fn record(node: &mut Node, table: &'static Record, trail: &Trail<'_>, report: &m
 }
 
 fn value(node: &mut Node, shape: &Shape, trail: &Trail<'_>, report: &mut Report) {
-    if node.is_bad() {
+    if node.is_bad() || report.raw && node.as_str().is_some_and(|text| text.contains('$')) {
         return;
     }
     let span = node.span;
     match shape {
         Shape::Bytes => bytes(node, trail, report),
         Shape::Duration => duration(node, trail, report),
-        Shape::TextOrNumber => {
+        Shape::TextOrNumber | Shape::Count => {
             if let Some(text) = node.scalar_text() {
                 node.value = Value::Str(text);
             }
@@ -245,6 +247,10 @@ fn ports(node: &mut Node, trail: &Trail<'_>, report: &mut Report) {
             continue;
         }
         let Some(text) = item.scalar_text() else { continue };
+        if report.raw && text.contains('$') {
+            ports.push(item);
+            continue;
+        }
         if let Value::Int(number) = item.value
             && number > 65_535
         {
@@ -292,6 +298,9 @@ fn mounts(node: &mut Node, trail: &Trail<'_>, report: &mut Report) {
             record(item, &schema::MOUNT, &trail, report);
             continue;
         };
+        if report.raw && text.contains('$') {
+            continue;
+        }
         match short::mount(text) {
             Ok(mount) => {
                 for option in &mount.unknown {

@@ -28,14 +28,15 @@ impl Check {
     }
 
     fn value(&mut self, node: &mut Node, shape: &Shape, trail: &Trail<'_>, report: &mut Report) {
-        if node.mark == Mark::Reset || node.is_bad() {
+        let variable = report.raw && node.as_str().is_some_and(|text| text.contains('$'));
+        if node.mark == Mark::Reset || node.is_bad() || variable {
             return;
         }
         match shape {
             Shape::Any => {}
             Shape::Text | Shape::Duration => text(node, trail, report),
             Shape::Word(words) => word(node, words, trail, report),
-            Shape::TextOrNumber | Shape::Bytes => text_or_number(node, trail, report),
+            Shape::TextOrNumber | Shape::Bytes | Shape::Count => text_or_number(node, trail, report),
             Shape::TextOrBool => {
                 if node.as_bool().is_none() {
                     text(node, trail, report);

@@ -166,6 +166,8 @@ fn draw(out: &mut String, place: &Place, excerpt: &Excerpt) {
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) sources: Sources,
+    /// Variables are not replaced in this run (`config --no-interpolate`), so values that hold one cannot be judged.
+    pub(crate) raw: bool,
     list: Vec<Diagnostic>,
     errors: usize,
 }

@@ -1,6 +1,6 @@
 //! From files to one tree: read, parse, replace variables, check, extend, include, merge, make canonical.
 
-use super::{canonical, interpolate::Variable};
+use super::{Skip, canonical, dialect, interpolate::Variable};
 use super::{
     check::Check,
     diagnostic::Report,
@@ -15,17 +15,11 @@ use super::{
     trail::Trail,
     unique,
 };
+use crate::model::Dialect;
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
-
-/// Which stages to leave out (`config --no-interpolate`, `--no-path-resolution`).
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Skip {
-    pub(crate) interpolation: bool,
-    pub(crate) paths: bool,
-}
 
 /// Reads files into a tree; keeps what all files of a project share.
 pub(crate) struct Drafter<'a> {
@@ -37,6 +31,8 @@ pub(crate) struct Drafter<'a> {
     substitute: Substitute,
     /// Services of files named by `extends`, checked and canonical.
     extended: HashMap<PathBuf, Option<Map>>,
+    /// The dialect of the first document.
+    pub(crate) dialect: Option<Dialect>,
     /// All files read, in order.
     pub(crate) read: Vec<PathBuf>,
     /// Variables that the files mention.
@@ -62,6 +58,7 @@ impl<'a> Drafter<'a> {
             check: Check::default(),
             substitute: Substitute::default(),
             extended: HashMap::new(),
+            dialect: None,
             read: vec![],
             variables: BTreeMap::new(),
         }
@@ -121,7 +118,7 @@ impl<'a> Drafter<'a> {
                 .hint("start with `services:`");
             return None;
         }
-        self.prepare(&mut document, scope);
+        self.prepare(&mut document, path, scope);
         if let Some(version) = document.as_map_mut().and_then(|map| map.shift_remove("version"))
             && self.read.first().is_some_and(|first| first == path)
         {
@@ -133,7 +130,17 @@ impl<'a> Drafter<'a> {
         Some(document)
     }
 
-    fn prepare(&mut self, document: &mut Node, scope: &Scope) {
+    fn prepare(&mut self, document: &mut Node, path: &Path, scope: &Scope) {
+        let dialect = dialect::of(document, path);
+        self.dialect.get_or_insert(dialect);
+        let context = dialect::Context {
+            environment: &scope.environment,
+            disk: self.disk,
+            directory: &scope.directory,
+        };
+        let span = document.span;
+        let original = std::mem::replace(document, Node::null(span));
+        *document = dialect::translate(original, dialect, &context, self.report);
         variables(document, &mut self.variables);
         if !self.skip.interpolation {
             self.substitute
@@ -255,7 +262,7 @@ impl<'a> Drafter<'a> {
         let documents = self.documents(file, at);
         let read = !documents.is_empty();
         for mut document in documents {
-            self.prepare(&mut document, &own);
+            self.prepare(&mut document, file, &own);
             whole = merge(whole, document, &Trail::Root, self.report);
         }
         canonical::project(&mut whole, self.report);

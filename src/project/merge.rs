@@ -142,6 +142,10 @@ fn mappings(mut base: Map, over: Map, trail: &Trail<'_>, report: &mut Report) ->
             base.insert(key, entry);
             continue;
         };
+        if key.starts_with("x-") {
+            *before = entry;
+            continue;
+        }
         let earlier = std::mem::replace(&mut before.node, Node::null(entry.node.span));
         before.node = merge(earlier, entry.node, &trail.key(&key), report);
         before.key = entry.key;

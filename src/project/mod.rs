@@ -20,8 +20,10 @@
 mod canonical;
 mod check;
 mod diagnostic;
+mod dialect;
 mod dotenv;
 mod draft;
+mod emit;
 mod extension;
 mod files;
 mod find;
@@ -31,6 +33,7 @@ mod merge;
 mod node;
 mod normalize;
 mod paths;
+mod resolved;
 mod schema;
 mod short;
 mod source;
@@ -46,10 +49,11 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Excerpt, Related, Severity};
 pub use interpolate::Variable;
+pub use resolved::Resolved;
 
 use crate::model::{Dialect, Project, ProjectName};
 use diagnostic::Report;
-use draft::{Drafter, Scope, Skip};
+use draft::{Drafter, Scope};
 use files::Files;
 use node::Node;
 use source::Span;
@@ -90,13 +94,29 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// Steps that `config` can leave out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Skip {
+    /// Leave variables as they are; values that hold one are not judged.
+    pub interpolation: bool,
+    /// Leave relative paths as they are.
+    pub paths: bool,
+    /// Do not fill in defaults.
+    pub normalization: bool,
+    /// Do not look for what no single value shows.
+    pub consistency: bool,
+    /// Do not read env files into `environment`.
+    pub env_files: bool,
+}
+
 /// Loads a project.
 ///
 /// # Errors
 /// Every mistake found, with warnings, in the order of the files.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Diagnostics> {
     let mut report = Report::default();
-    let project = resolve(options, &mut report);
+    let project =
+        resolve_into(options, Skip::default(), &mut report).map(|resolved| resolved.lower(&mut report));
     let failed = report.errors() > 0;
     let list = report.finish();
     match project {
@@ -108,15 +128,31 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Diagnostics> {
     }
 }
 
-/// All steps; `None` when there is nothing to make a project of.
-fn resolve(options: &LoadOptions, report: &mut Report) -> Option<Project> {
+/// Reads a project as far as `config` shows it, with warnings.
+///
+/// # Errors
+/// Every mistake found, with warnings, in the order of the files.
+pub fn resolve(options: &LoadOptions, skip: Skip) -> Result<(Resolved, Vec<Diagnostic>), Diagnostics> {
+    let mut report = Report::default();
+    report.raw = skip.interpolation;
+    let resolved = resolve_into(options, skip, &mut report);
+    let failed = report.errors() > 0;
+    let list = report.finish();
+    match resolved {
+        Some(resolved) if !failed => Ok((resolved, list)),
+        _ => Err(Diagnostics(list)),
+    }
+}
+
+/// All steps up to the checked tree; `None` when there is nothing to make a project of.
+fn resolve_into(options: &LoadOptions, skip: Skip, report: &mut Report) -> Option<Resolved> {
     let disk = Files {
         stdin: options.stdin.clone(),
     };
     let found = find::find(options, &disk, report)?;
     let before = report.errors();
     let home = found.environment.get("HOME").cloned();
-    let mut drafter = Drafter::new(&disk, report, Skip::default(), home);
+    let mut drafter = Drafter::new(&disk, report, skip, home);
     let sets: Vec<(PathBuf, Vec<Node>)> = found
         .files
         .iter()
@@ -134,40 +170,38 @@ fn resolve(options: &LoadOptions, report: &mut Report) -> Option<Project> {
         through: found.files.first().cloned().into_iter().collect(),
     };
     let mut root = drafter.tree(sets, &scope);
-    let files = drafter.read.clone();
-    normalize::project(&mut root, name.as_str(), &environment);
+    let (files, variables) = (drafter.read.clone(), std::mem::take(&mut drafter.variables));
+    let dialect = drafter.dialect.unwrap_or(Dialect::Compose);
+    if !skip.normalization {
+        normalize::project(&mut root, name.as_str(), &environment);
+    }
     let enabled = enabled(&root, options, &environment, report);
-    for (service, entry) in root
-        .get_mut("services")
-        .and_then(Node::as_map_mut)
-        .into_iter()
-        .flatten()
-    {
-        if enabled.contains(service) {
-            normalize::load_files(&mut entry.node, &environment, &disk, report);
+    if !skip.env_files && !skip.interpolation {
+        for (service, entry) in root
+            .get_mut("services")
+            .and_then(Node::as_map_mut)
+            .into_iter()
+            .flatten()
+        {
+            if enabled.contains(service) {
+                normalize::load_files(&mut entry.node, &environment, &disk, report);
+            }
         }
     }
-    validate::project(&root, &enabled, report);
-    let used = used::used(&root, &enabled);
-    let project = Project {
+    if !skip.consistency && !skip.interpolation && !skip.normalization {
+        validate::project(&root, &enabled, report);
+    }
+    let directory = found.directory;
+    Some(Resolved {
+        root,
         name,
-        dialect: Dialect::Compose,
-        directory: found.directory,
+        dialect,
+        directory,
         files,
-        services: BTreeMap::new(),
-        disabled: BTreeMap::new(),
-        networks: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        configs: BTreeMap::new(),
-    };
-    let frame = lower::Frame {
-        root: &root,
-        enabled: &enabled,
-        used: &used,
-        project,
-    };
-    Some(lower::project(frame, report))
+        environment,
+        variables,
+        enabled,
+    })
 }
 
 /// The project's name: given, else from the last file that has one, else from the directory.

@@ -30,22 +30,6 @@ pub(crate) fn project(root: &mut Node, name: &str, environment: &BTreeMap<String
     for kind in ["networks", "volumes", "configs", "secrets"] {
         names_from_keys(root, kind, name);
     }
-    for (_, entry) in root
-        .get_mut("configs")
-        .and_then(Node::as_map_mut)
-        .into_iter()
-        .flatten()
-    {
-        let variable = entry
-            .node
-            .get("environment")
-            .and_then(Node::as_str)
-            .and_then(|name| environment.get(name));
-        if let (Some(value), Some(map)) = (variable.cloned(), entry.node.as_map_mut()) {
-            let at = map.get("environment").map_or(Span::NONE, |entry| entry.node.span);
-            map.insert("content".into(), Entry::new(at, Node::str(value, at)));
-        }
-    }
 }
 
 /// The mapping under `key`, made when it is missing.
@@ -142,6 +126,11 @@ fn service(
         }
     }
     device_counts(map);
+    if let Some(scale) = map.get("scale").cloned()
+        && let Some(deploy) = map.get_mut("deploy").and_then(|entry| entry.node.as_map_mut())
+    {
+        deploy.entry("replicas".into()).or_insert(scale);
+    }
     implied_dependencies(map);
 }
 

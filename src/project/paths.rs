@@ -1,7 +1,7 @@
 //! Relative paths become absolute: against the folder of the project, or of the file that was included or extended.
 
 use super::{
-    node::{Node, Value},
+    node::{Entry, Node, Value},
     short::clean,
 };
 use std::path::Path;
@@ -26,6 +26,11 @@ pub(crate) fn project(root: &mut Node, base: &Path, home: Option<&str>) {
 /// Resolves all paths of one canonical service.
 pub(crate) fn service(service: &mut Node, base: &Path, home: Option<&str>) {
     if let Some(build) = service.get_mut("build") {
+        let span = build.span;
+        if let Some(map) = build.as_map_mut() {
+            map.entry("context".into())
+                .or_insert_with(|| Entry::new(span, Node::str(".", span)));
+        }
         context(build.get_mut("context"), base, home);
         each(build.get_mut("additional_contexts"), |node| {
             context(Some(node), base, home)

@@ -69,6 +69,8 @@ pub(crate) enum Shape {
     Ssh,
     /// `external`: a boolean or `{name: …}`; a boolean.
     External,
+    /// `count` of a device request: `all` or a number; text.
+    Count,
     /// `gpus`: `all` or a list of device requests; a list.
     Gpus,
     /// `include`: a list of paths or records; handled before the rest.
@@ -129,9 +131,9 @@ impl Record {
 }
 
 use Shape::{
-    Any, Bool, Bytes, Command, DependsOn, Devices, Duration, EnvFiles, External, Float, Gpus, Hosts, Include,
-    Int, Labels, List, Map, Mounts, Named, Options, Pairs, Ports, RecordOrNull, Short, Ssh, Test, Text,
-    TextOrBool, TextOrNumber, Texts, TextsOrNumbers, Ulimit, Word,
+    Any, Bool, Bytes, Command, Count, DependsOn, Devices, Duration, EnvFiles, External, Float, Gpus, Hosts,
+    Include, Int, Labels, List, Map, Mounts, Named, Options, Pairs, Ports, RecordOrNull, Short, Ssh, Test,
+    Text, TextOrBool, TextOrNumber, Texts, TextsOrNumbers, Ulimit, Word,
 };
 
 const fn key(key: &'static str, shape: Shape) -> Field {
@@ -454,7 +456,7 @@ record!(
     [],
     [
         key("capabilities", List(&Text)),
-        key("count", TextOrNumber),
+        key("count", Count),
         key("device_ids", List(&Text)),
         key("driver", Text),
         key("options", Labels).never(),
@@ -518,7 +520,7 @@ record!(
             Word(&["rebuild", "restart", "sync", "sync+exec", "sync+restart"])
         )
         .always(),
-        key("exec", Shape::Record(&HOOK)).written(),
+        key("exec", Shape::Record(&HOOK)).always(),
         key("ignore", Texts),
         key("include", Texts),
         key("initial_sync", Bool),
@@ -562,7 +564,7 @@ record!(
     "hook",
     ["command"],
     [
-        key("command", Command).written(),
+        key("command", Command).always(),
         key("environment", Pairs),
         key("privileged", Bool),
         key("user", Text),
@@ -575,7 +577,7 @@ record!(
     "hook",
     [],
     [
-        key("command", Command).written(),
+        key("command", Command).always(),
         key("environment", Pairs),
         key("image", Text),
         key("per_replica", Bool),

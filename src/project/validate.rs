@@ -50,6 +50,7 @@ pub(crate) fn project(root: &Node, enabled: &HashSet<String>, report: &mut Repor
                 .hint("choose another name, or remove `container_name`");
         }
     }
+    cycles(&known, report);
     for kind in ["volumes", "networks"] {
         for (key, entry) in map(kind) {
             external(key, kind, &entry.node, report);
@@ -65,6 +66,47 @@ pub(crate) fn project(root: &Node, enabled: &HashSet<String>, report: &mut Repor
     }
     for (key, entry) in map("networks") {
         network(key, &entry.node, report);
+    }
+}
+
+/// Services that wait for each other.
+fn cycles(known: &Known<'_>, report: &mut Report) {
+    let enabled = known
+        .services
+        .iter()
+        .filter(|(name, _)| known.enabled.contains(*name));
+    let graph = crate::graph::Graph::new(enabled.map(|(name, entry)| {
+        let others = entry
+            .node
+            .get("depends_on")
+            .and_then(Node::as_map)
+            .into_iter()
+            .flatten();
+        (
+            name.as_str(),
+            others
+                .map(|(other, _)| other.as_str())
+                .filter(move |other| *other != name.as_str()),
+        )
+    }));
+    for cycle in graph.cycles() {
+        let edge = cycle.get(1).and_then(|next| {
+            known
+                .services
+                .get(cycle[0])?
+                .node
+                .get("depends_on")?
+                .as_map()?
+                .get(*next)
+        });
+        let names: Vec<String> = cycle.iter().map(|name| format!("`{name}`")).collect();
+        report
+            .error(
+                edge.map_or(Span::NONE, |entry| entry.key),
+                "services wait for each other in a circle",
+            )
+            .because(format!("{} (each waits for the next)", names.join(" → ")))
+            .hint("remove one `depends_on`, `links` or `network_mode: service:…` of the circle");
     }
 }
 
@@ -303,9 +345,7 @@ impl<'a> Service<'a> {
             }
             let required = entry.node.get("required").and_then(Node::as_bool).unwrap_or(true);
             if !self.known.services.contains_key(other) {
-                if required {
-                    self.unknown("service", other, entry.key, self.known.services, report);
-                }
+                self.unknown("service", other, entry.key, self.known.services, report);
             } else if !self.known.enabled.contains(other) && required {
                 let profiles = self
                     .known
@@ -605,17 +645,7 @@ fn file_object(key: &str, kind: &str, node: &Node, at: Span, sources: &[&str], r
     let Some(map) = node.as_map() else {
         return;
     };
-    let inherited = |name: &str| {
-        // `content` may have been filled in from `environment`.
-        name == "content"
-            && map
-                .get("environment")
-                .is_some_and(|e| map.get("content").is_some_and(|c| c.node.span == e.node.span))
-    };
-    let given: Vec<&&str> = sources
-        .iter()
-        .filter(|name| map.contains_key(**name) && !inherited(name))
-        .collect();
+    let given: Vec<&&str> = sources.iter().filter(|name| map.contains_key(**name)).collect();
     let external = map.get("external").and_then(|entry| entry.node.as_bool()) == Some(true);
     let command = node
         .get("x-banyan")
