@@ -3,7 +3,7 @@
 //! An edge goes from a service to what it depends on. Orders are deterministic: where nothing else decides, names do.
 
 use crate::model::{Project, ServiceName};
-use petgraph::{algo::tarjan_scc, graphmap::DiGraphMap};
+use petgraph::{algo::kosaraju_scc, graphmap::DiGraphMap};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A graph of names.
@@ -104,7 +104,7 @@ impl<'a> Graph<'a> {
     /// One closed cycle of each group of names that wait for each other, starting at its first name.
     #[must_use]
     pub fn cycles(&self) -> Vec<Vec<&'a str>> {
-        let mut cycles: Vec<Vec<&str>> = tarjan_scc(&self.edges)
+        let mut cycles: Vec<Vec<&str>> = kosaraju_scc(&self.edges)
             .into_iter()
             .filter(|group| group.len() > 1 || group.iter().any(|name| self.edges.contains_edge(name, name)))
             .map(|group| self.cycle_in(&group.into_iter().collect()))

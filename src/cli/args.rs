@@ -91,6 +91,11 @@ pub enum Ansi {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check the project files and print them as one file, with everything resolved
+    #[command(alias = "convert")]
+    Config(super::config::ConfigArgs),
+    /// Print the dependency graph of the services
+    Graph(super::graph::GraphArgs),
     /// Show the version
     Version,
 }
@@ -101,6 +106,8 @@ pub enum Command {
 /// Whatever the command reports.
 pub fn run(cli: &Cli) -> Outcome {
     match &cli.command {
+        Command::Config(args) => super::config::run(args, &cli.global),
+        Command::Graph(args) => super::graph::run(args, &cli.global),
         Command::Version => version(),
     }
 }

@@ -5,7 +5,9 @@
 //! 3. [`report`] renders every error; [`exit`] is the table of exit statuses.
 
 pub mod args;
+pub mod config;
 pub mod exit;
+pub mod graph;
 pub mod report;
 
 pub use args::{Ansi, Cli, Global, Progress};

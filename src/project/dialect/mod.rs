@@ -45,7 +45,7 @@ pub(crate) fn of(document: &Node, path: &Path) -> Dialect {
 
 /// Says a document in Compose; in Compose itself only services with a `type` change.
 pub(crate) fn translate(
-    document: Node,
+    mut document: Node,
     dialect: Dialect,
     context: &Context<'_>,
     report: &mut Report,

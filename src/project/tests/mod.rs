@@ -1,5 +1,7 @@
 //! From files to `Project`.
 
+mod corpus;
+
 use super::*;
 use crate::model::{Condition, MountKind, NetworkMode, Protocol, RestartCondition, Service, ServiceName};
 use std::{fs, path::Path};
