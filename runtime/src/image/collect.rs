@@ -170,6 +170,7 @@ impl Store {
             );
             layers.extend(record.layers.iter().map(|layer| layer.diff_id));
         }
+        layers.extend(crate::build::cache::layers_in_use(self));
         for (name, digest) in self.children("blobs")? {
             if digest.is_none_or(|digest| !blobs.contains(&digest)) {
                 let path = self.dir().join("blobs").join(name);

@@ -104,6 +104,20 @@ impl Draft {
         self.dir.join("fs")
     }
 
+    /// A directory beside the files, on the same file system: overlayfs wants one for its work.
+    pub(crate) fn work(&self) -> Result<PathBuf, StoreError> {
+        let work = self.dir.join("work");
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&work);
+        made.map_err(|cause| StoreError::Io {
+            action: "create a layer",
+            cause,
+        })?;
+        Ok(work)
+    }
+
     /// The note for an archive that was unpacked here.
     fn note(&self, diff_id: Digest) -> LayerNote {
         let unpacked = self.unpacked.as_ref();
@@ -167,6 +181,14 @@ pub(crate) fn is_complete(store: &Store, diff_id: Digest) -> bool {
 /// Bytes of a layer's files, if it is here.
 pub(crate) fn size(store: &Store, diff_id: Digest) -> Option<u64> {
     note(store, diff_id).map(|note| note.bytes)
+}
+
+/// When a layer became visible here, RFC 3339.
+pub(crate) fn created(store: &Store, diff_id: Digest) -> Option<String> {
+    let metadata = fs_err::metadata(store.layer_path(diff_id).with_file_name("layer.json")).ok()?;
+    jiff::Timestamp::try_from(metadata.modified().ok()?)
+        .ok()
+        .map(|time| time.to_string())
 }
 
 /// What was noted when the layer became visible.

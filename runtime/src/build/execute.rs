@@ -1,0 +1,828 @@
+//! Builds the stages that are needed: each in a thread of its own, waiting for the stages it uses.
+//!
+//! For every step: the key is a digest of the key before it, the instruction, and what it reads; a known key gives its
+//! layer at once, otherwise the step is done and its layer published and remembered.
+
+use super::{
+    BuildError, BuildRequest,
+    cache::{self, Hashes, Mixer},
+    context::Source,
+    copy::{self, Target},
+    dockerfile::{self, CopyFlags, Heredoc, Instruction, Step, words},
+    error::StepError,
+    ignore::Ignore,
+    metadata,
+    run::Run,
+    stack::Stack,
+    stages::{self, Base, Stage, Stages},
+};
+use crate::{
+    image::{
+        ConfigFile, Digest, Event, Image, Platform, Progress, Reference, Store,
+        config::{History, RootFs},
+        layers::{self, Draft},
+        store::LayerRecord,
+    },
+    registry::{Policy, obtain},
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Instant,
+};
+
+/// Arguments every build takes without declaring them; they do not count for the cache.
+const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// A stage so far.
+#[derive(Debug, Clone, Default)]
+struct Built {
+    layers: Vec<LayerRecord>,
+    document: ConfigFile,
+    key: Option<Digest>,
+    /// Declared arguments and their values.
+    args: BTreeMap<String, String>,
+}
+
+impl Built {
+    fn stack(&self, store: &Store) -> Stack {
+        Stack {
+            layers: self
+                .layers
+                .iter()
+                .rev()
+                .map(|layer| store.layer_path(layer.diff_id))
+                .collect(),
+        }
+    }
+}
+
+/// Where threads put and find stages' results.
+#[derive(Default)]
+struct Board {
+    results: Mutex<(BTreeMap<usize, Arc<Built>>, bool)>,
+    changed: Condvar,
+}
+
+impl Board {
+    /// Waits for a stage; `None` when another one failed.
+    fn wait(&self, index: usize) -> Option<Arc<Built>> {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if results.1 {
+                return None;
+            }
+            if let Some(built) = results.0.get(&index) {
+                return Some(Arc::clone(built));
+            }
+            results = self.changed.wait(results).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn put(&self, index: usize, built: Option<Arc<Built>>) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        match built {
+            Some(built) => drop(results.0.insert(index, built)),
+            None => results.1 = true,
+        }
+        self.changed.notify_all();
+    }
+}
+
+struct Builder<'a, 'r> {
+    request: &'a BuildRequest<'r>,
+    store: &'a Store,
+    progress: &'a dyn Progress,
+    stages: &'a Stages,
+    hashes: &'a Hashes,
+    board: Board,
+    total: usize,
+    /// Number of each wanted stage's first step.
+    first: BTreeMap<usize, usize>,
+}
+
+/// Builds an image and records it, without a name.
+pub fn build(
+    request: &BuildRequest<'_>,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    let _working = store.working()?;
+    let stages = stages::read(request)?;
+    warn_unused(request, &stages, progress);
+    let hashes = Hashes::open(store, &request.context);
+    let mut first = BTreeMap::new();
+    let mut total = 0;
+    for index in &stages.wanted {
+        first.insert(*index, total + 1);
+        total += 1 + stages.all[*index].steps.len();
+    }
+    let builder = Builder {
+        request,
+        store,
+        progress,
+        stages: &stages,
+        hashes: &hashes,
+        board: Board::default(),
+        total,
+        first,
+    };
+    let outcome = std::thread::scope(|scope| {
+        let threads: Vec<_> = stages
+            .wanted
+            .iter()
+            .map(|index| {
+                let builder = &builder;
+                scope.spawn(move || {
+                    let result = builder.stage(*index);
+                    builder
+                        .board
+                        .put(*index, result.as_ref().ok().cloned().map(Arc::new));
+                    result.map(drop)
+                })
+            })
+            .collect();
+        let mut first_error = Ok(());
+        for thread in threads {
+            let result = thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let is_echo = matches!(&result, Err(BuildError::Step { cause, .. }) if matches!(**cause, StepError::Elsewhere));
+            if first_error.is_ok() && !is_echo {
+                first_error = result;
+            }
+        }
+        first_error
+    });
+    hashes.save();
+    outcome?;
+    let built = builder
+        .board
+        .wait(stages.target)
+        .ok_or_else(|| BuildError::NoSuchStage {
+            name: "target".into(),
+        })?;
+    finish(&built, request, store)
+}
+
+fn finish(built: &Built, request: &BuildRequest<'_>, store: &Store) -> Result<Image, BuildError> {
+    let mut document = built.document.clone();
+    document.config.labels.extend(request.labels.clone());
+    document.rootfs = RootFs {
+        diff_ids: built.layers.iter().map(|layer| layer.diff_id).collect(),
+        ..RootFs::default()
+    };
+    document.architecture.clone_from(&request.platform.architecture);
+    document.os.clone_from(&request.platform.os);
+    document.variant.clone_from(&request.platform.variant);
+    // The time of the last step that did something, so that a build that changed nothing gives the same image.
+    let last = document
+        .history
+        .iter()
+        .rev()
+        .find_map(|history| history.created.clone());
+    document.created = last.or(document.created);
+    let config = serde_json::to_vec(&document).map_err(|error| crate::image::StoreError::Damaged {
+        path: store.dir().to_path_buf(),
+        reason: error.to_string(),
+    })?;
+    let id = store.add_image(&config, built.layers.clone(), None, None)?;
+    Ok(store.image(id)?)
+}
+
+fn warn_unused(request: &BuildRequest<'_>, stages: &Stages, progress: &dyn Progress) {
+    let declared = |name: &str| {
+        stages.global.contains_key(name)
+            || PROXIES.contains(&name)
+            || stages.all.iter().flat_map(|stage| &stage.steps).any(|step| {
+                matches!(&step.instruction, Instruction::Arg(pairs) if pairs.iter().any(|(known, _)| known == name))
+            })
+    };
+    for name in request
+        .args
+        .keys()
+        .filter(|name| !declared(name) && !name.starts_with("BUILDKIT_"))
+    {
+        progress.event(Event::Notice(&format!(
+            "the build argument `{name}` is not used by the Dockerfile"
+        )));
+    }
+}
+
+impl Builder<'_, '_> {
+    fn stage(&self, index: usize) -> Result<Built, BuildError> {
+        let stage = &self.stages.all[index];
+        let mut number = self.first[&index];
+        let mut built = self.timed(number, stage, &stage.from, || self.base(index, stage))?;
+        let triggers = std::mem::take(&mut built.document.config.on_build);
+        for text in triggers {
+            // They stand as if written after FROM (Dockerfile reference, "ONBUILD").
+            let parsed = dockerfile::parse(&text).map_err(BuildError::Parse)?;
+            for step in parsed.steps {
+                let step = Step {
+                    line: stage.from.line,
+                    ..step
+                };
+                built = self.timed(number, stage, &step, || self.step(index, number, &step, built))?;
+            }
+        }
+        for step in &stage.steps {
+            number += 1;
+            built = self.timed(number, stage, step, || self.step(index, number, step, built))?;
+        }
+        Ok(built)
+    }
+
+    /// Reports a step, its time, and its error with the line.
+    fn timed(
+        &self,
+        number: usize,
+        stage: &Stage,
+        step: &Step,
+        work: impl FnOnce() -> Result<(Built, bool), StepError>,
+    ) -> Result<Built, BuildError> {
+        let total = self.total;
+        self.progress.event(Event::Step {
+            number,
+            total,
+            stage: &stage.name,
+            text: &step.text,
+        });
+        let start = Instant::now();
+        match work() {
+            Ok((built, cached)) => {
+                let seconds = start.elapsed().as_secs_f64();
+                self.progress.event(Event::StepDone {
+                    number,
+                    total,
+                    cached,
+                    seconds,
+                });
+                Ok(built)
+            }
+            Err(cause) => Err(BuildError::Step {
+                line: step.line,
+                text: step.text.clone(),
+                cause: Box::new(cause),
+            }),
+        }
+    }
+
+    fn base(&self, index: usize, stage: &Stage) -> Result<(Built, bool), StepError> {
+        // A stage starts when everything it uses is there: then its own steps never wait.
+        for needed in &stage.needs {
+            self.board.wait(*needed).ok_or(StepError::Elsewhere)?;
+        }
+        let mut built = match &stage.base {
+            Base::Nothing => Built::default(),
+            Base::Stage(other) => {
+                debug_assert!(*other < index);
+                self.board
+                    .wait(*other)
+                    .ok_or(StepError::Elsewhere)?
+                    .as_ref()
+                    .clone()
+            }
+            Base::Image(name) => {
+                let image = self.image(name, stage.platform.as_deref())?;
+                let layers = self.store.record(image.id)?.layers;
+                Built {
+                    layers,
+                    document: image.document,
+                    key: Some(image.id),
+                    args: BTreeMap::new(),
+                }
+            }
+        };
+        built.args.clear();
+        if built.key.is_none() {
+            built.key = Some(Mixer::new("scratch").finish());
+        }
+        Ok((built, true))
+    }
+
+    fn image(&self, name: &str, platform: Option<&str>) -> Result<Image, StepError> {
+        let given = self.request.contexts.get(name).map(String::as_str);
+        let name = given
+            .and_then(|given| given.strip_prefix("docker-image://"))
+            .unwrap_or(name);
+        let reference: Reference = name
+            .parse()
+            .map_err(|error| StepError::Value(format!("{error}")))?;
+        let platform: Platform = match platform {
+            Some(text) => text
+                .parse()
+                .map_err(|error| StepError::Value(format!("{error}")))?,
+            None => self.request.platform.clone(),
+        };
+        let policy = if self.request.pull {
+            Policy::Always
+        } else {
+            Policy::Missing
+        };
+        let (credentials, launcher) = (self.request.credentials, self.request.launcher);
+        Ok(obtain(
+            self.store,
+            &reference,
+            policy,
+            &platform,
+            credentials,
+            launcher,
+            self.progress,
+        )?)
+    }
+
+    fn step(
+        &self,
+        index: usize,
+        number: usize,
+        step: &Step,
+        mut built: Built,
+    ) -> Result<(Built, bool), StepError> {
+        let escape = self.stages.escape;
+        let scope = built.clone();
+        let variable = |name: &str| {
+            scope
+                .document
+                .config
+                .variable(name)
+                .map(str::to_owned)
+                .or_else(|| scope.args.get(name).cloned())
+        };
+        let expand = |text: &str| words::expand(text, escape, &variable);
+        match &step.instruction {
+            Instruction::Run {
+                command,
+                flags,
+                heredocs,
+            } => {
+                let stack = built.stack(self.store);
+                let source = |from: Option<&str>| self.source_stack(index, from);
+                let run = Run {
+                    store: self.store,
+                    request: self.request,
+                    config: &scope.document.config,
+                    environment: self.environment(&built),
+                    below: &stack,
+                    command,
+                    heredocs,
+                    flags,
+                    expand: &expand,
+                    source: &source,
+                    step: number,
+                };
+                let key = self.run_key(index, step, &built, &expand, flags)?;
+                let cached = self.layer(&mut built, key, step, |draft| {
+                    run.execute(&draft.files(), &draft.work()?, self.progress)
+                })?;
+                Ok((built, cached))
+            }
+            Instruction::Copy {
+                add,
+                sources,
+                target,
+                heredocs,
+                flags,
+            } => self.copy(
+                index,
+                step,
+                built,
+                &CopyStep {
+                    add: *add,
+                    sources,
+                    target,
+                    heredocs,
+                    flags,
+                },
+                &expand,
+                &variable,
+            ),
+            Instruction::Arg(pairs) => {
+                for (name, value) in pairs {
+                    let given = self
+                        .request
+                        .args
+                        .get(name)
+                        .or_else(|| self.stages.global.get(name))
+                        .cloned();
+                    let value = match (given, value) {
+                        // A default of the stage goes before a global default, not before a given value.
+                        (_, Some(value)) if !self.request.args.contains_key(name) => {
+                            Some(expand(value).map_err(StepError::Value)?)
+                        }
+                        (given, _) => given,
+                    };
+                    if let Some(value) = value {
+                        built.args.insert(name.clone(), value);
+                    }
+                }
+                Ok((built, true))
+            }
+            Instruction::Workdir(path) => {
+                let path = expand(path).map_err(StepError::Value)?;
+                metadata::apply(&mut built.document.config, &step.instruction, &expand)
+                    .map_err(StepError::Value)?;
+                self.workdir(step, built, &path)
+            }
+            other => {
+                metadata::apply(&mut built.document.config, other, &expand).map_err(StepError::Value)?;
+                if let Instruction::Maintainer(name) = other {
+                    built.document.author = Some(name.clone());
+                }
+                built.remember_empty(step);
+                let mut mixer = Mixer::new("metadata");
+                mixer.text(&format!("{:?} {:?}", built.key, built.document.config));
+                built.key = Some(mixer.finish());
+                Ok((built, true))
+            }
+        }
+    }
+
+    /// The variables a command sees: arguments first, so that the image's own win.
+    fn environment(&self, built: &Built) -> Vec<String> {
+        let config = &built.document.config;
+        let mut all: BTreeMap<&str, &str> = BTreeMap::new();
+        for name in PROXIES {
+            if let Some(value) = self.request.args.get(name) {
+                all.insert(name, value);
+            }
+        }
+        all.extend(
+            built
+                .args
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        all.extend(config.env.iter().filter_map(|pair| pair.split_once('=')));
+        all.into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
+    }
+
+    fn run_key(
+        &self,
+        index: usize,
+        step: &Step,
+        built: &Built,
+        expand: &dyn Fn(&str) -> Result<String, String>,
+        flags: &dockerfile::RunFlags,
+    ) -> Result<Digest, StepError> {
+        let mut mixer = Mixer::new("run");
+        let args: Vec<_> = built
+            .args
+            .iter()
+            .filter(|(name, _)| !PROXIES.contains(&name.as_str()))
+            .collect();
+        mixer.text(&format!(
+            "{:?} {:?} {:?} {args:?}",
+            built.key, step.instruction, built.document.config
+        ));
+        for mount in flags.mounts.iter().filter(|mount| mount.kind == "bind") {
+            let from = mount.options.get("from").map(String::as_str);
+            let source = self.source(index, from, &[])?;
+            let path = mount.options.get("source").map_or("", String::as_str);
+            let path = expand(path).map_err(StepError::Value)?;
+            for node in source.matches(&path)? {
+                source.hash(&node, &node.relative(), &mut mixer)?;
+            }
+        }
+        Ok(mixer.finish())
+    }
+
+    /// Takes a step's layer from the cache, or has it made.
+    fn layer(
+        &self,
+        built: &mut Built,
+        key: Digest,
+        step: &Step,
+        make: impl FnOnce(&Draft) -> Result<(), StepError>,
+    ) -> Result<bool, StepError> {
+        let known = if self.request.no_cache {
+            None
+        } else {
+            cache::find(self.store, key)
+        };
+        let cached = known.is_some();
+        let layer = match known {
+            Some(known) => known.layer,
+            None => {
+                let draft = Draft::new(self.store)?;
+                make(&draft)?;
+                let note = draft.measure()?;
+                layers::sync(self.store)?;
+                draft.publish(self.store, &note)?;
+                cache::remember(self.store, key, note.diff_id).map_err(|cause| StepError::Io {
+                    action: "remember a step in",
+                    path: self.store.dir().join("build"),
+                    cause,
+                })?;
+                note.diff_id
+            }
+        };
+        built.layers.push(LayerRecord {
+            diff_id: layer,
+            blob: None,
+        });
+        built.key = Some(key);
+        let created = layers::created(self.store, layer);
+        let created_by = Some(step.text.clone());
+        built.document.history.push(History {
+            created,
+            created_by,
+            ..History::default()
+        });
+        Ok(cached)
+    }
+
+    fn workdir(&self, step: &Step, mut built: Built, path: &str) -> Result<(Built, bool), StepError> {
+        let stack = built.stack(self.store);
+        let wanted = built.document.config.working_dir.clone();
+        if stack.find(&wanted, true).is_some_and(|node| node.is_dir()) {
+            built.remember_empty(step);
+            let mut mixer = Mixer::new("workdir");
+            mixer.text(&format!("{:?} {wanted}", built.key));
+            built.key = Some(mixer.finish());
+            return Ok((built, true));
+        }
+        let mut mixer = Mixer::new("make workdir");
+        mixer.text(&format!(
+            "{:?} {path} {wanted} {}",
+            built.key, built.document.config.user
+        ));
+        let owner = lookup_user(&stack, &built.document.config.user).ok();
+        let cached = self.layer(&mut built, mixer.finish(), step, |draft| {
+            let target = Target {
+                root: draft.files(),
+                below: &stack,
+                owner,
+                mode: None,
+            };
+            target.directory(&wanted).map(drop)
+        })?;
+        Ok((built, cached))
+    }
+
+    fn copy(
+        &self,
+        index: usize,
+        step: &Step,
+        mut built: Built,
+        copy: &CopyStep<'_>,
+        expand: &dyn Fn(&str) -> Result<String, String>,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Built, bool), StepError> {
+        let value = |text: &str| expand(text).map_err(StepError::Value);
+        let stack = built.stack(self.store);
+        let raw_target = value(copy.target)?;
+        let mut target = metadata::absolute(&built.document.config.working_dir, &raw_target);
+        if (raw_target.ends_with('/') || raw_target.ends_with("/.") || raw_target == ".")
+            && !target.ends_with('/')
+        {
+            target.push('/');
+        }
+        let flags = copy.flags;
+        let exclude = flags
+            .exclude
+            .iter()
+            .map(|pattern| value(pattern))
+            .collect::<Result<Vec<_>, _>>()?;
+        let source = self.source(index, flags.from.as_deref(), &exclude)?;
+        let mut mixer = Mixer::new("copy");
+        mixer.text(&format!("{:?} {target} {}", built.key, copy.add));
+        let chown = flags.chown.as_deref().map(&value).transpose()?;
+        let chmod = flags.chmod.as_deref().map(&value).transpose()?;
+        mixer.text(&format!(
+            "{chown:?} {chmod:?} {:?} {:?} {exclude:?}",
+            flags.parents, flags.unpack
+        ));
+        let mut pieces = Vec::new();
+        for written in copy.sources {
+            if let Some(heredoc) = written
+                .strip_prefix("<<")
+                .and_then(|_| heredoc_of(written, copy.heredocs))
+            {
+                let content = if heredoc.expand {
+                    words::expand_raw(&heredoc.content, self.stages.escape, variable)
+                        .map_err(StepError::Value)?
+                } else {
+                    heredoc.content.clone()
+                };
+                mixer.text(&heredoc.name);
+                mixer.text(&content);
+                pieces.push(Piece::Bytes {
+                    name: heredoc.name.clone(),
+                    content: content.into_bytes(),
+                    mode: 0o644,
+                });
+                continue;
+            }
+            let text = value(written)?;
+            mixer.text(&text);
+            if copy.add && (text.starts_with("http://") || text.starts_with("https://")) {
+                let checksum = flags.checksum.as_deref().map(&value).transpose()?;
+                let content = copy::download(&text, checksum.as_deref())?;
+                mixer.add(&content);
+                let path = text.split(['?', '#']).next().unwrap_or("");
+                let name = path.rsplit('/').next().unwrap_or("").to_owned();
+                if name.is_empty() && target.ends_with('/') {
+                    return Err(StepError::Value(format!(
+                        "`{text}` has no file name; write the target's in full"
+                    )));
+                }
+                pieces.push(Piece::Bytes {
+                    name,
+                    content,
+                    mode: 0o600,
+                });
+                continue;
+            }
+            if copy.add && (text.starts_with("git@") || text.starts_with("ssh://") || text.ends_with(".git"))
+            {
+                return Err(StepError::Value(format!(
+                    "`ADD` of a git repository (`{text}`) is not supported; clone it in a `RUN`"
+                )));
+            }
+            let text = text.trim_start_matches('/').to_owned();
+            let (pivot, pattern) = match text.split_once("/./") {
+                Some((pivot, rest)) if flags.parents => (pivot.to_owned(), format!("{pivot}/{rest}")),
+                _ => (String::new(), text),
+            };
+            for node in source.matches(&pattern)? {
+                source.hash(&node, &node.relative(), &mut mixer)?;
+                let into = if flags.parents {
+                    parent_below(&node.relative(), &pivot, node.is_dir())
+                } else {
+                    String::new()
+                };
+                pieces.push(Piece::Node { node, into });
+            }
+        }
+        if pieces.len() > 1 && !target.ends_with('/') {
+            target.push('/');
+        }
+        let owner = chown.map(|chown| lookup_user(&stack, &chown)).transpose()?;
+        let cached = self.layer(&mut built, mixer.finish(), step, |draft| {
+            let place = Target {
+                root: draft.files(),
+                below: &stack,
+                owner,
+                mode: chmod,
+            };
+            for piece in &pieces {
+                match piece {
+                    Piece::Bytes { name, content, mode } => place.write(&target, name, content, *mode)?,
+                    Piece::Node { node, into } => {
+                        let target = if into.is_empty() {
+                            target.clone()
+                        } else {
+                            format!("{}/{into}", target.trim_end_matches('/'))
+                        };
+                        let unpack = flags.unpack.unwrap_or(copy.add);
+                        place.copy(&source, node, &target, unpack)?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        Ok((built, cached))
+    }
+
+    fn source(&self, index: usize, from: Option<&str>, exclude: &[String]) -> Result<Source<'_>, StepError> {
+        let is_context = from.is_none();
+        let keeps_owners =
+            from.is_some_and(|from| !self.folder_of(from).is_some_and(|folder| folder.is_dir()));
+        Ok(Source {
+            stack: self.source_stack(index, from)?,
+            ignore: if is_context { &self.stages.ignore } else { &NOTHING },
+            exclude: Ignore::parse(&exclude.join("\n")),
+            hashes: self.hashes,
+            keeps_owners,
+        })
+    }
+
+    fn folder_of(&self, name: &str) -> Option<PathBuf> {
+        let given = self.request.contexts.get(name)?;
+        (!given.contains("://")).then(|| Path::new(given).to_path_buf())
+    }
+
+    /// What `from` names: the context, a stage, a named context, an image.
+    fn source_stack(&self, index: usize, from: Option<&str>) -> Result<Stack, StepError> {
+        let Some(from) = from else {
+            return Ok(Stack::folder(self.request.context.clone()));
+        };
+        if let Some(stage) = stages::stage_of(from, &self.stages.all[..index]) {
+            return Ok(self
+                .board
+                .wait(stage)
+                .ok_or(StepError::Elsewhere)?
+                .stack(self.store));
+        }
+        if let Some(folder) = self.folder_of(from) {
+            return Ok(Stack::folder(folder));
+        }
+        Ok(Stack {
+            layers: self.image(from, None)?.layers,
+        })
+    }
+}
+
+static NOTHING: Ignore = Ignore::new();
+
+/// The parts of a `COPY` or `ADD`.
+struct CopyStep<'a> {
+    add: bool,
+    sources: &'a [String],
+    target: &'a str,
+    heredocs: &'a [Heredoc],
+    flags: &'a CopyFlags,
+}
+
+enum Piece {
+    Bytes {
+        name: String,
+        content: Vec<u8>,
+        mode: u32,
+    },
+    /// `into`: a folder below the target (`--parents`).
+    Node { node: super::stack::Node, into: String },
+}
+
+impl Built {
+    fn remember_empty(&mut self, step: &Step) {
+        let created_by = Some(step.text.clone());
+        self.document.history.push(History {
+            created_by,
+            empty_layer: true,
+            ..History::default()
+        });
+    }
+}
+
+fn heredoc_of<'a>(word: &str, heredocs: &'a [Heredoc]) -> Option<&'a Heredoc> {
+    let name = word
+        .trim_start_matches('<')
+        .trim_start_matches('-')
+        .trim_matches(['"', '\'']);
+    heredocs.iter().find(|heredoc| heredoc.name == name)
+}
+
+/// With `--parents`, the folder below the target: the source's own path after the pivot.
+fn parent_below(path: &str, pivot: &str, is_dir: bool) -> String {
+    let rest = path
+        .strip_prefix(pivot.trim_matches('/'))
+        .unwrap_or(path)
+        .trim_start_matches('/');
+    if is_dir {
+        return rest.to_owned();
+    }
+    // A final slash makes the target a folder for the file.
+    rest.rsplit_once('/')
+        .map_or_else(|| "./".to_owned(), |(folder, _)| format!("{folder}/"))
+}
+
+/// `user[:group]` by the image's own files; a user without a group has the primary one.
+fn lookup_user(stack: &Stack, text: &str) -> Result<(u32, u32), StepError> {
+    let read = |path: &str| {
+        let node = stack.find(path, true)?;
+        fs_err::read_to_string(node.place()).ok()
+    };
+    let (user, group) = text
+        .split_once(':')
+        .map_or((text, None), |(user, group)| (user, Some(group)));
+    let field = |file: &str, name: &str, at: usize| {
+        let file = read(file).unwrap_or_default();
+        let mut lines = file.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let line = lines.find(|fields| fields.first() == Some(&name))?;
+        line.get(at)?.parse::<u32>().ok()
+    };
+    let missing = |what: &str, name: &str| StepError::Value(format!("the image has no {what} `{name}`"));
+    // All digits is a number even where a user has such a name; too large a number is nobody's (CVE-2026-46680).
+    let id = |name: &str, file: &str, what: &str| match name.parse::<u32>() {
+        Ok(number) if number != u32::MAX => Ok(number),
+        _ if name.bytes().all(|b| b.is_ascii_digit()) => Err(missing(what, name)),
+        _ => field(file, name, 2).ok_or_else(|| missing(what, name)),
+    };
+    let uid = if user.is_empty() {
+        0
+    } else {
+        id(user, "etc/passwd", "user")?
+    };
+    let gid = match group {
+        Some(group) => id(group, "etc/group", "group")?,
+        None if user.bytes().all(|b| b.is_ascii_digit()) => uid,
+        None => field("etc/passwd", user, 3).unwrap_or(uid),
+    };
+    Ok((uid, gid))
+}
