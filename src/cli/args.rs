@@ -1,6 +1,6 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
-use super::Outcome;
+use super::{Outcome, down, engine, exec, image, lifecycle, lifecycle::Verb, logs, ps, small, up};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -25,40 +25,34 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Project file; may be given several times, later ones are merged over earlier ones; `-` is standard input
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     pub file: Vec<PathBuf>,
     /// Project name
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     pub project_name: Option<String>,
     /// Profile to switch on; may be given several times
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, value_name = "NAME")]
     pub profile: Vec<String>,
     /// File with variables for the project file; may be given several times
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
     /// Folder that relative paths start from (default: the folder of the first project file)
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub project_directory: Option<PathBuf>,
     /// How progress is shown
-    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
     /// When to use colours and cursor movements
-    #[arg(long, global = true, value_enum, default_value_t = Ansi::Auto)]
+    #[arg(long, value_enum, default_value_t = Ansi::Auto)]
     pub ansi: Ansi,
     /// Say what would be done, and do nothing
-    #[arg(long, global = true)]
+    #[arg(long)]
     pub dry_run: bool,
     /// Most steps done at the same time (0: as many as are ready)
-    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub parallel: usize,
     /// Folder of all state: images, containers, volumes
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "BANYAN_ROOT",
-        hide_env_values = true
-    )]
+    #[arg(long, value_name = "DIR", env = "BANYAN_ROOT", hide_env_values = true)]
     pub root: Option<PathBuf>,
 }
 
@@ -90,14 +84,55 @@ pub enum Ansi {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one value of it in a process")]
 pub enum Command {
     /// Check the project files and print them as one file, with everything resolved
     #[command(alias = "convert")]
     Config(super::config::ConfigArgs),
     /// Print the dependency graph of the services
     Graph(super::graph::GraphArgs),
+    /// Bring the project up: build, create and start what is missing or changed
+    Up(up::Up),
+    /// Stop and remove the project's containers and networks
+    Down(down::Down),
+    /// List containers
+    Ps(ps::Ps),
+    /// Show output of containers
+    Logs(logs::Logs),
+    /// Run a command in a running container
+    Exec(exec::Exec),
+    /// Create containers without starting them
+    Create(up::Create),
+    /// Start stopped containers
+    Start(lifecycle::Services),
+    /// Stop containers without removing them
+    Stop(lifecycle::Timed),
+    /// Stop and start containers
+    Restart(lifecycle::Timed),
+    /// Send a signal to containers
+    Kill(lifecycle::Kill),
+    /// Freeze containers
+    Pause(lifecycle::Services),
+    /// Let frozen containers go on
+    Unpause(lifecycle::Services),
+    /// Remove stopped containers
+    Rm(lifecycle::Remove),
+    /// Show where a port is published
+    Port(small::Port),
+    /// List projects
+    Ls(small::List),
+    /// Show what happens to containers, as it happens
+    Events(small::Events),
+    /// List images of the project's containers
+    Images(small::Images),
+    /// Images of the store
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Show the version
-    Version,
+    Version(small::Version),
+    /// A project's engine
+    #[command(hide = true)]
+    Engine(engine::Engine),
 }
 
 /// Runs the command that was typed.
@@ -105,15 +140,29 @@ pub enum Command {
 /// # Errors
 /// Whatever the command reports.
 pub fn run(cli: &Cli) -> Outcome {
+    let global = &cli.global;
     match &cli.command {
         Command::Config(args) => super::config::run(args, &cli.global),
         Command::Graph(args) => super::graph::run(args, &cli.global),
-        Command::Version => version(),
+        Command::Up(args) => up::up(global, args),
+        Command::Down(args) => down::run(global, args),
+        Command::Ps(args) => ps::run(global, args),
+        Command::Logs(args) => logs::run(global, args),
+        Command::Exec(args) => exec::run(global, args),
+        Command::Create(args) => up::create(global, args),
+        Command::Start(args) => lifecycle::run(global, &Verb::Start(args)),
+        Command::Stop(args) => lifecycle::run(global, &Verb::Stop(args)),
+        Command::Restart(args) => lifecycle::run(global, &Verb::Restart(args)),
+        Command::Kill(args) => lifecycle::run(global, &Verb::Kill(args)),
+        Command::Pause(args) => lifecycle::run(global, &Verb::Pause(args)),
+        Command::Unpause(args) => lifecycle::run(global, &Verb::Unpause(args)),
+        Command::Rm(args) => lifecycle::run(global, &Verb::Remove(args)),
+        Command::Port(args) => small::port(global, args),
+        Command::Ls(args) => small::list(global, args),
+        Command::Events(args) => small::events(global, args),
+        Command::Images(args) => small::images(global, args),
+        Command::Image(command) => image::run(global, command),
+        Command::Version(args) => small::version(args),
+        Command::Engine(args) => engine::run(args),
     }
-}
-
-fn version() -> Outcome {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "banyan version {}", env!("CARGO_PKG_VERSION"));
-    Ok(super::Exit::Success)
 }

@@ -27,5 +27,5 @@ pub use port::{Exposed, Protocol, PublishVia, PublishedPort};
 pub use project::{Dialect, Project};
 pub use service::{
     BlkioDevice, BlkioRate, CpuLimits, Device, ImageSource, IoLimits, Link, Logging, MemoryLimits, Namespace,
-    PullPolicy, Service, Ulimit,
+    PullPolicy, Service, Ulimit, hash_of,
 };

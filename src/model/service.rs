@@ -5,6 +5,7 @@ use super::{
     PublishedPort, Ready, Restart, RestartCondition, ServiceName, WatchRule,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 /// A service: everything needed to create its containers.
@@ -168,6 +169,27 @@ pub struct Service {
 }
 
 impl Service {
+    /// Hash of what a container of this service depends on. What can change without making containers anew (build,
+    /// pull policy, number of replicas, order, profiles, positions in the file) does not count, as in docker compose.
+    pub fn config_hash(&self) -> String {
+        let counted = Self {
+            place: None,
+            places: BTreeMap::new(),
+            image: ImageSource {
+                build: None,
+                ..self.image.clone()
+            },
+            pull_policy: PullPolicy::Missing,
+            replicas: 1,
+            profiles: Vec::new(),
+            attach: true,
+            depends_on: BTreeMap::new(),
+            watch: Vec::new(),
+            ..self.clone()
+        };
+        hash_of(&counted)
+    }
+
     /// A service that runs `image` and has the default of every other key.
     pub fn new(name: ServiceName, image: ImageSource) -> Self {
         Self {
@@ -251,6 +273,16 @@ impl Service {
             watch: Vec::new(),
         }
     }
+}
+
+/// SHA-256 of a value's JSON, in hexadecimal; maps are ordered, so equal values hash alike.
+pub fn hash_of<T: Serialize>(value: &T) -> String {
+    // Plain data with text keys always has a JSON form.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    Sha256::digest(&text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Where a service's root filesystem comes from.

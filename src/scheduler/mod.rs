@@ -42,6 +42,7 @@ where
         .filter(|id| missing[id.index()] == 0)
         .collect();
     let mut running = JoinSet::new();
+    let mut unstoppable = false;
     let mut walked = Walked {
         done: Vec::new(),
         failed: Vec::new(),
@@ -53,18 +54,19 @@ where
             let step = run(id, halted.clone());
             running.spawn(async move { (id, step.await) });
         }
-        let finished = tokio::select! {
-            finished = running.join_next() => finished,
-            changed = stop.wait_for(|stop| *stop), if !walked.stopped => {
-                // A dropped sender means that nobody can stop us any more, which is not a stop.
-                if changed.is_ok() {
-                    walked.stopped = true;
+        let next = tokio::select! {
+            finished = running.join_next() => Some(finished),
+            // A dropped sender means that nobody can stop us any more, which is not a stop.
+            stopped = told_to_stop(&mut stop), if !walked.stopped && !unstoppable => {
+                unstoppable = !stopped;
+                walked.stopped = stopped;
+                if stopped {
                     halt.send_replace(true);
-                    continue;
                 }
-                running.join_next().await
+                None
             }
         };
+        let Some(finished) = next else { continue };
         let Some(finished) = finished else { break };
         match finished {
             Ok((id, Ok(()))) => {
@@ -86,6 +88,10 @@ where
         }
     }
     walked
+}
+
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) -> bool {
+    stop.wait_for(|stop| *stop).await.is_ok()
 }
 
 #[cfg(test)]

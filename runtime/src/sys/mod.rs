@@ -3,12 +3,14 @@
 pub mod clone;
 pub mod close_range;
 pub mod exec;
+pub mod host;
 pub mod link_up;
 pub mod message;
 pub mod mount_attr;
 pub mod netlink;
 pub mod netns;
 pub mod pidfd;
+pub mod raw_terminal;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;

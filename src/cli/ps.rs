@@ -1,0 +1,249 @@
+//! `banyan ps`: the project's containers.
+
+use super::{CommandError, Exit, Global, Outcome, context, drive, table};
+use crate::{
+    api::wire::{ContainerInfo, Message, Published, Request},
+    plan::Phase,
+    supervisor::health,
+};
+use clap::Args;
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// Flags of `ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Only these services
+    services: Vec<String>,
+    /// Stopped containers too (and those of `run`)
+    #[arg(short, long)]
+    all: bool,
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only names of services
+    #[arg(long)]
+    services_only: bool,
+    /// `table` or `json`
+    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+    format: String,
+    /// Only containers in these states: created, running, paused, restarting, exited
+    #[arg(long)]
+    status: Vec<String>,
+    /// `status=STATE`
+    #[arg(long)]
+    filter: Vec<String>,
+    /// Do not shorten
+    #[arg(long)]
+    no_trunc: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// When the project or its engine cannot be read.
+pub(super) fn run(global: &Global, args: &Ps) -> Outcome {
+    let name = context::project_name(global)?;
+    let containers = list(global, &name)?;
+    let mut states = args.status.clone();
+    for filter in &args.filter {
+        match filter.split_once('=') {
+            Some(("status", state)) => states.push(state.to_owned()),
+            _ => {
+                let error = CommandError::new(Exit::Usage, format!("`{filter}` is not a filter"));
+                return Err(error.hint("the one filter is `status=STATE`"));
+            }
+        }
+    }
+    let shown: Vec<_> = containers
+        .iter()
+        .filter(|c| args.services.is_empty() || args.services.iter().any(|s| s == c.slot.service.as_str()))
+        .filter(|c| {
+            if states.is_empty() {
+                args.all || is_up(c)
+            } else {
+                states.iter().any(|s| s == state(c))
+            }
+        })
+        .filter(|c| args.all || !c.one_off || is_up(c))
+        .collect();
+    let text = if args.quiet {
+        shown.iter().map(|c| format!("{}\n", c.id)).collect()
+    } else if args.services_only {
+        let names: std::collections::BTreeSet<_> = shown.iter().map(|c| c.slot.service.as_str()).collect();
+        names.into_iter().map(|name| format!("{name}\n")).collect()
+    } else if args.format == "json" {
+        shown.iter().map(|c| format!("{}\n", as_json(c))).collect()
+    } else {
+        as_table(&shown, args.no_trunc)
+    };
+    // A reader that went away wants no more.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(Exit::Success)
+}
+
+/// All containers of a project, from its engine, or from disk when none runs.
+///
+/// # Errors
+/// When neither can be read.
+pub(super) fn list(
+    global: &Global,
+    name: &crate::model::ProjectName,
+) -> Result<Vec<ContainerInfo>, CommandError> {
+    let client = context::client(global, name);
+    if let Some(mut answer) = client.ask_running(&Request::List).map_err(drive::unreachable)? {
+        while let Some(message) = answer.read().map_err(drive::unreachable)? {
+            if let Message::Containers(containers) = message {
+                return Ok(containers);
+            }
+        }
+    }
+    crate::engine::observe::at_rest(&context::roots(global), name)
+        .map_err(|error| CommandError::caused(Exit::Host, "cannot read the project's containers", &error))
+}
+
+fn is_up(container: &ContainerInfo) -> bool {
+    matches!(container.phase, Phase::Running | Phase::Paused) || container.restarting
+}
+
+/// The state as one word, as docker names it.
+pub(super) fn state(container: &ContainerInfo) -> &'static str {
+    match container.phase {
+        _ if container.restarting => "restarting",
+        Phase::Created => "created",
+        Phase::Running => "running",
+        Phase::Paused => "paused",
+        Phase::Exited(_) => "exited",
+    }
+}
+
+fn health_word(container: &ContainerInfo) -> &'static str {
+    match (
+        &container.phase,
+        container.health.as_ref().map(|health| health.status),
+    ) {
+        (Phase::Running | Phase::Paused, Some(health::Status::Starting)) => "starting",
+        (Phase::Running | Phase::Paused, Some(health::Status::Healthy)) => "healthy",
+        (Phase::Running | Phase::Paused, Some(health::Status::Unhealthy)) => "unhealthy",
+        _ => "",
+    }
+}
+
+fn seconds_since(nanoseconds: i64) -> i64 {
+    jiff::Timestamp::now().as_second() - nanoseconds.div_euclid(1_000_000_000)
+}
+
+/// The state in words, as docker says it: `Up 3 minutes (healthy)`, `Exited (1) 5 seconds ago`.
+pub(super) fn status(container: &ContainerInfo) -> String {
+    let since = |time: Option<i64>| table::ago(time.map_or(0, seconds_since));
+    match container.phase {
+        Phase::Exited(code) if container.restarting => {
+            format!("Restarting ({code}) {} ago", since(container.finished))
+        }
+        Phase::Created => "Created".into(),
+        Phase::Running => match health_word(container) {
+            "" => format!("Up {}", since(container.started)),
+            "starting" => format!("Up {} (health: starting)", since(container.started)),
+            word => format!("Up {} ({word})", since(container.started)),
+        },
+        Phase::Paused => format!("Up {} (Paused)", since(container.started)),
+        Phase::Exited(code) => format!("Exited ({code}) {} ago", since(container.finished)),
+    }
+}
+
+fn ports(ports: &[Published]) -> String {
+    let mut text = Vec::new();
+    for port in ports {
+        let host = if port.host.is_ipv6() {
+            format!("[{}]", port.host)
+        } else {
+            port.host.to_string()
+        };
+        text.push(format!("{host}:{}->{}/{}", port.port, port.target, port.protocol));
+    }
+    text.join(", ")
+}
+
+fn as_table(containers: &[&ContainerInfo], no_trunc: bool) -> String {
+    let rows: Vec<_> = containers
+        .iter()
+        .map(|c| {
+            let command = format!("\"{}\"", c.command.join(" "));
+            let command = if no_trunc || command.chars().count() <= 20 {
+                command
+            } else {
+                command.chars().take(18).chain(['…', '"']).collect()
+            };
+            let created = format!("{} ago", table::ago(seconds_since(c.created)));
+            let service = c.slot.service.to_string();
+            vec![
+                c.name.clone(),
+                c.image.clone(),
+                command,
+                service,
+                created,
+                status(c),
+                ports(&c.ports),
+            ]
+        })
+        .collect();
+    table::table(
+        &[
+            "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
+        ],
+        &rows,
+    )
+}
+
+/// The fields of `docker compose ps --format json`.
+fn as_json(c: &ContainerInfo) -> Value {
+    let publishers: Vec<_> = c
+        .ports
+        .iter()
+        .map(|port| {
+            json!({
+                "URL": port.host.to_string(),
+                "TargetPort": port.target,
+                "PublishedPort": port.port,
+                "Protocol": port.protocol.to_string(),
+            })
+        })
+        .collect();
+    let exit = match c.phase {
+        Phase::Exited(code) => code,
+        _ => 0,
+    };
+    let created = jiff::Timestamp::from_nanosecond(i128::from(c.created)).unwrap_or_default();
+    let labels: Vec<_> = c
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let networks: Vec<_> = c
+        .addresses
+        .keys()
+        .map(|key| format!("{}_{key}", c.project))
+        .collect();
+    json!({
+        "Command": format!("\"{}\"", c.command.join(" ")),
+        "CreatedAt": created.strftime("%Y-%m-%d %H:%M:%S %z UTC").to_string(),
+        "ExitCode": exit,
+        "Health": health_word(c),
+        "ID": c.id.get(..12).unwrap_or(&c.id),
+        "Image": c.image,
+        "Labels": labels.join(","),
+        "LocalVolumes": c.volumes.len().to_string(),
+        "Mounts": c.volumes.join(","),
+        "Name": c.name,
+        "Names": c.name,
+        "Networks": networks.join(","),
+        "Ports": ports(&c.ports),
+        "Project": c.project,
+        "Publishers": publishers,
+        "RunningFor": format!("{} ago", table::ago(seconds_since(c.created))),
+        "Service": c.slot.service,
+        "Size": "0B",
+        "State": state(c),
+        "Status": status(c),
+    })
+}

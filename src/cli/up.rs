@@ -1,0 +1,354 @@
+//! `banyan up` and `banyan create`.
+//!
+//! 1. Load the project, ask its engine to converge, show the progress.
+//! 2. With `-d` or `--wait`: a summary with the addresses to open, and done.
+//! 3. Otherwise follow the output until everything has ended, or Ctrl-C, which stops in reverse order.
+
+use super::{CommandError, Exit, Global, Outcome, attached, context, drive, terminal};
+use crate::{
+    api::wire::{ContainerInfo, Message, Request, Up as Wanted},
+    model::{FileSource, Project, ServiceName},
+    plan::Phase,
+};
+use clap::Args;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    time::Duration,
+};
+
+/// Flags that `up` and `create` share.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Common {
+    /// Only these services and what they depend on
+    services: Vec<String>,
+    /// Build images even when nothing they are made from changed
+    #[arg(long, conflicts_with = "no_build")]
+    build: bool,
+    /// Never build images
+    #[arg(long)]
+    no_build: bool,
+    /// Pull images: always, missing or never
+    #[arg(long, value_name = "WHEN", value_parser = ["always", "missing", "never", "policy"])]
+    pull: Option<String>,
+    /// Make containers anew even when nothing changed
+    #[arg(long, conflicts_with = "no_recreate")]
+    force_recreate: bool,
+    /// Never make containers anew
+    #[arg(long)]
+    no_recreate: bool,
+    /// Remove containers of services that are not in the project
+    #[arg(long)]
+    remove_orphans: bool,
+    /// How many containers of a service: SERVICE=N; may be given several times
+    #[arg(long, value_name = "SERVICE=N")]
+    scale: Vec<String>,
+    /// Answer yes to every question
+    #[arg(short = 'y', long)]
+    yes: bool,
+    /// Show no progress of pulls
+    #[arg(long)]
+    quiet_pull: bool,
+}
+
+/// Flags of `create`.
+#[derive(Debug, Clone, Args)]
+pub struct Create {
+    /// Flags shared with `up`.
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Flags of `up`.
+#[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one field a flag")]
+pub struct Up {
+    /// Flags shared with `create`.
+    #[command(flatten)]
+    common: Common,
+    /// Return when everything is started
+    #[arg(short, long)]
+    detach: bool,
+    /// Return when everything runs and is healthy
+    #[arg(long)]
+    wait: bool,
+    /// Give up waiting after so many seconds
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    wait_timeout: Option<u64>,
+    /// Leave dependencies alone
+    #[arg(long)]
+    no_deps: bool,
+    /// Create, but do not start
+    #[arg(long)]
+    no_start: bool,
+    /// `--force-recreate` concerns dependencies too
+    #[arg(long)]
+    always_recreate_deps: bool,
+    /// Forget anonymous volumes of recreated containers
+    #[arg(short = 'V', long)]
+    renew_anon_volumes: bool,
+    /// Stop everything when one container ends
+    #[arg(long, conflicts_with = "detach")]
+    abort_on_container_exit: bool,
+    /// Stop everything when one container fails
+    #[arg(long, conflicts_with = "detach")]
+    abort_on_container_failure: bool,
+    /// Give the exit status of this service; implies --abort-on-container-exit
+    #[arg(long, value_name = "SERVICE", conflicts_with = "detach")]
+    exit_code_from: Option<String>,
+    /// Show the output of these services only; may be given several times
+    #[arg(long, value_name = "SERVICE")]
+    attach: Vec<String>,
+    /// Do not show the output of this service; may be given several times
+    #[arg(long, value_name = "SERVICE")]
+    no_attach: Vec<String>,
+    /// Show the output of dependencies too when services are named
+    #[arg(long)]
+    attach_dependencies: bool,
+    /// Show times in the output
+    #[arg(long)]
+    timestamps: bool,
+    /// Show output without names
+    #[arg(long)]
+    no_log_prefix: bool,
+    /// Show output without colours
+    #[arg(long)]
+    no_color: bool,
+    /// Seconds between asking a container to stop and killing it
+    #[arg(short, long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+}
+
+/// Runs `up`.
+///
+/// # Errors
+/// Mistakes of the project file; what the engine reports.
+pub(super) fn up(global: &Global, args: &Up) -> Outcome {
+    let mut wanted = wanted(global, &args.common)?;
+    wanted.no_deps = args.no_deps;
+    wanted.no_start = args.no_start;
+    wanted.always_recreate_deps = args.always_recreate_deps;
+    wanted.renew_anon_volumes = args.renew_anon_volumes;
+    wanted.wait = args.wait;
+    wanted.wait_timeout = args.wait_timeout.map(Duration::from_secs);
+    wanted.timeout = args.timeout.map(Duration::from_secs);
+    let project = wanted.project.clone();
+    if let Some(name) = &args.exit_code_from {
+        known(&project, std::slice::from_ref(name))?;
+    }
+    converge(global, wanted)?;
+    if global.dry_run {
+        return Ok(Exit::Success);
+    }
+    if args.detach || args.wait || args.no_start {
+        if !args.no_start {
+            summary(global, &project);
+        }
+        return Ok(Exit::Success);
+    }
+    let follow = attached::Attached {
+        services: shown(&project, args),
+        timestamps: args.timestamps,
+        prefix: !args.no_log_prefix,
+        colour: !args.no_color,
+        end: match (
+            &args.exit_code_from,
+            args.abort_on_container_exit,
+            args.abort_on_container_failure,
+        ) {
+            (Some(service), ..) => attached::End::StatusOf(service.clone()),
+            (None, true, _) => attached::End::FirstExit,
+            (None, false, true) => attached::End::FirstFailure,
+            (None, false, false) => attached::End::AllExited,
+        },
+        timeout: args.timeout.map(Duration::from_secs),
+    };
+    attached::follow(global, &project.name, &follow)
+}
+
+/// Runs `create`.
+///
+/// # Errors
+/// As `up`.
+pub(super) fn create(global: &Global, args: &Create) -> Outcome {
+    let mut wanted = wanted(global, &args.common)?;
+    wanted.no_start = true;
+    converge(global, wanted)?;
+    Ok(Exit::Success)
+}
+
+/// What the shared flags ask for.
+fn wanted(global: &Global, args: &Common) -> Result<Wanted, CommandError> {
+    let mut project = context::load(global, &args.services)?;
+    let services = known(&project, &args.services)?;
+    scale(&mut project, &args.scale)?;
+    let environment = referred_environment(&project);
+    Ok(Wanted {
+        project,
+        services,
+        no_deps: false,
+        no_start: false,
+        force_recreate: args.force_recreate,
+        no_recreate: args.no_recreate,
+        always_recreate_deps: false,
+        renew_anon_volumes: false,
+        remove_orphans: args.remove_orphans,
+        build: args.build,
+        no_build: args.no_build,
+        pull: args.pull.clone().filter(|policy| policy != "policy"),
+        wait: false,
+        wait_timeout: None,
+        timeout: None,
+        parallel: global.parallel,
+        dry_run: global.dry_run,
+        environment,
+    })
+}
+
+/// Asks the engine to converge.
+fn converge(global: &Global, wanted: Wanted) -> Result<(), CommandError> {
+    let client = context::client(global, &wanted.project.name);
+    let dry_run = wanted.dry_run;
+    let mut plan = None;
+    let outcome = drive::drive(global, &client, &Request::Up(Box::new(wanted)), |message| {
+        if let Message::Plan { steps, kept } = message {
+            plan = Some((steps.clone(), kept.clone()));
+        }
+    });
+    if let (true, Some((steps, kept))) = (dry_run, plan) {
+        let mut text = String::new();
+        for (_, step) in &steps {
+            text += &format!("{:<32} {}\n", step.action.describe(), step.why);
+        }
+        for (slot, why) in &kept {
+            text += &format!("{:<32} {why}\n", format!("keep     {slot}"));
+        }
+        // A reader that went away wants no more.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+    outcome
+}
+
+/// Names typed, checked against the project.
+///
+/// # Errors
+/// When one is not a service.
+pub(super) fn known(project: &Project, names: &[String]) -> Result<BTreeSet<ServiceName>, CommandError> {
+    let mut services = BTreeSet::new();
+    for name in names {
+        match project.services.keys().find(|known| known.as_str() == name) {
+            Some(known) => services.insert(known.clone()),
+            None => {
+                let list: Vec<_> = project.services.keys().map(ServiceName::as_str).collect();
+                let error = CommandError::new(Exit::Failed, format!("no such service: {name}"));
+                return Err(error.hint(format!("the project has {}", list.join(", "))));
+            }
+        };
+    }
+    Ok(services)
+}
+
+fn scale(project: &mut Project, scales: &[String]) -> Result<(), CommandError> {
+    for scale in scales {
+        let wrong = || {
+            CommandError::new(Exit::Usage, format!("`{scale}` is not a scale"))
+                .hint("write SERVICE=NUMBER, as in `web=3`")
+        };
+        let (name, number) = scale.split_once('=').ok_or_else(wrong)?;
+        let number = number.parse().map_err(|_| wrong())?;
+        let service = project
+            .services
+            .values_mut()
+            .find(|service| service.name.as_str() == name)
+            .ok_or_else(|| CommandError::new(Exit::Failed, format!("no such service: {name}")))?;
+        if number > 1 && service.container_name.is_some() {
+            let what = format!("service `{name}` has a fixed container name, so there can be only one");
+            return Err(
+                CommandError::new(Exit::ProjectFile, what).at(service.places.get("container_name").cloned())
+            );
+        }
+        service.replicas = number;
+    }
+    Ok(())
+}
+
+/// Values of the variables that secrets and configs come from.
+fn referred_environment(project: &Project) -> BTreeMap<String, String> {
+    let all = context::environment();
+    let sources = project.secrets.values().chain(project.configs.values());
+    let names = sources.filter_map(|source| match source {
+        FileSource::Environment(name) => Some(name),
+        _ => None,
+    });
+    names
+        .filter_map(|name| Some((name.clone(), all.get(name)?.clone())))
+        .collect()
+}
+
+fn shown(project: &Project, args: &Up) -> BTreeSet<String> {
+    let named = &args.common.services;
+    let all = project
+        .services
+        .values()
+        .filter(|service| service.attach)
+        .map(|service| service.name.to_string());
+    let mut shown: BTreeSet<String> = if !args.attach.is_empty() {
+        args.attach.iter().cloned().collect()
+    } else if named.is_empty() || args.attach_dependencies {
+        all.collect()
+    } else {
+        named.iter().cloned().collect()
+    };
+    shown.retain(|name| !args.no_attach.contains(name));
+    shown
+}
+
+/// The last lines of a detached `up`: what runs, and the addresses to open.
+fn summary(global: &Global, project: &Project) {
+    if matches!(
+        terminal::progress(global),
+        super::Progress::Quiet | super::Progress::Json
+    ) {
+        return;
+    }
+    let Ok(containers) = super::ps::list(global, &project.name) else {
+        return;
+    };
+    let style = terminal::Style::stderr(global);
+    let mut text = String::new();
+    for container in containers
+        .iter()
+        .filter(|c| !c.ports.is_empty() && matches!(c.phase, Phase::Running))
+    {
+        text += &format!(
+            "  {:<16} {}\n",
+            container.slot.to_string(),
+            style.paint("36", &addresses(container))
+        );
+    }
+    if !text.is_empty() {
+        // Standard error may be closed.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+fn addresses(container: &ContainerInfo) -> String {
+    let mut list: Vec<String> = container
+        .ports
+        .iter()
+        .map(|port| {
+            let host = match port.host {
+                host if host.is_unspecified() => "localhost".to_owned(),
+                host if host.is_ipv6() => format!("[{host}]"),
+                host => host.to_string(),
+            };
+            match port.protocol {
+                crate::model::Protocol::Tcp => format!("http://{host}:{}", port.port),
+                crate::model::Protocol::Udp => format!("{host}:{}/udp", port.port),
+            }
+        })
+        .collect();
+    list.sort();
+    list.dedup();
+    list.join("  ")
+}

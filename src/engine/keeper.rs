@@ -1,0 +1,599 @@
+//! One container of the project, and the task that watches it while it runs: its end, its restarts, its health.
+//!
+//! [`Keeper`] is what others see: a record, and the live state on a watch channel. The watching task is the only one
+//! that turns a running container into an ended one.
+
+use super::{Engine, Outcome, events::now, record::Record};
+use crate::{
+    api::wire::{ContainerInfo, Failure, Fault},
+    model::{Condition, HealthTest},
+    plan::{Phase, Slot},
+    supervisor::{
+        health::{self, Health, Probe},
+        machine::{Ending, Machine, Verdict},
+    },
+};
+use banyan_runtime::container::{Container, ContainerError, Created, Ended, Exit, Process, Running};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::{Notify, watch};
+
+/// Output of a probe that is kept, in bytes (Docker keeps as many).
+const PROBE_OUTPUT: usize = 4096;
+
+/// The state of a container as others see it.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// How far it is.
+    pub phase: Phase,
+    /// Its restart is being waited for.
+    pub restarting: bool,
+    /// Its health, when it has a check.
+    pub health: Option<Health>,
+    /// Nanoseconds since 1970 of the last start.
+    pub started: Option<i64>,
+    /// Nanoseconds since 1970 of the last end.
+    pub finished: Option<i64>,
+    /// Killed for memory.
+    pub oom_killed: bool,
+    /// Process 1 as the host sees it.
+    pub pid: Option<u32>,
+}
+
+/// One container of the project.
+#[derive(Debug)]
+pub struct Keeper {
+    record: Mutex<Record>,
+    live: watch::Sender<Live>,
+    probe: Option<Probe>,
+    machine: Mutex<Machine>,
+    origin: Instant,
+    /// Where its output is.
+    log: PathBuf,
+    /// Made, and held at the barrier before its program starts.
+    created: Mutex<Option<Container<Created>>>,
+    running: Mutex<Option<Arc<Mutex<Container<Running>>>>>,
+    /// The user asked for its end, so it is not restarted.
+    asked: AtomicBool,
+    /// Ends a wait for a restart.
+    cancel: Notify,
+}
+
+impl Keeper {
+    /// A keeper for a container in this state.
+    pub fn new(engine: &Engine, record: Record, live: Live) -> Self {
+        let probe = Probe::resolve(record.service.health_check.as_ref(), record.image_health.as_ref());
+        let machine = Machine::new(record.service.restart, Duration::ZERO);
+        let health = (probe.is_some() || record.service.ready.is_some()).then(Health::default);
+        Self {
+            live: watch::channel(Live { health, ..live }).0,
+            probe,
+            machine: Mutex::new(machine),
+            origin: Instant::now(),
+            log: super::execute::container_dir(engine, &record.id).log(),
+            created: Mutex::new(None),
+            running: Mutex::new(None),
+            asked: AtomicBool::new(false),
+            cancel: Notify::new(),
+            record: Mutex::new(record),
+        }
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> String {
+        super::lock(&self.record).id.clone()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        super::lock(&self.record).name.clone()
+    }
+
+    /// Its place.
+    pub fn slot(&self) -> Slot {
+        super::lock(&self.record).slot.clone()
+    }
+
+    /// Whether it is of `run`.
+    pub fn is_one_off(&self) -> bool {
+        super::lock(&self.record).one_off
+    }
+
+    /// What is kept about it.
+    pub fn record(&self) -> Record {
+        super::lock(&self.record).clone()
+    }
+
+    /// Changes what is kept about it, and writes it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn change(&self, engine: &Engine, change: impl FnOnce(&mut Record)) -> std::io::Result<()> {
+        let mut record = super::lock(&self.record);
+        change(&mut record);
+        record.write(&engine.roots)
+    }
+
+    /// How far it is.
+    pub fn phase(&self) -> Phase {
+        self.live.borrow().phase
+    }
+
+    /// Runs, is frozen, or waits for its restart.
+    pub fn is_active(&self) -> bool {
+        let live = self.live.borrow();
+        live.restarting
+            || matches!(live.phase, Phase::Running | Phase::Paused)
+            || super::lock(&self.created).is_some()
+    }
+
+    /// Whether health is judged.
+    pub fn has_health(&self) -> bool {
+        self.live.borrow().health.is_some()
+    }
+
+    /// The live state and its changes.
+    pub fn watch(&self) -> watch::Receiver<Live> {
+        self.live.subscribe()
+    }
+
+    /// Holds a container that was made, at its barrier.
+    pub fn hold(&self, created: Container<Created>) {
+        *super::lock(&self.created) = Some(created);
+        self.live.send_modify(|_| {});
+    }
+
+    /// Whether it stands at its barrier.
+    pub fn has_created(&self) -> bool {
+        super::lock(&self.created).is_some()
+    }
+
+    /// Takes the container held at its barrier.
+    pub fn take_created(&self) -> Option<Container<Created>> {
+        super::lock(&self.created).take()
+    }
+
+    /// The running container; calls on it are short, except none that waits.
+    pub fn running(&self) -> Option<Arc<Mutex<Container<Running>>>> {
+        super::lock(&self.running).clone()
+    }
+
+    /// Its program runs: watch it until it ends.
+    pub fn watch_over(self: &Arc<Self>, engine: &Arc<Engine>, container: Container<Running>, started: i64) {
+        let pid = container.pid();
+        let container = Arc::new(Mutex::new(container));
+        self.asked.store(false, Ordering::SeqCst);
+        super::lock(&self.machine).on_start(self.origin.elapsed());
+        *super::lock(&self.running) = Some(container.clone());
+        self.live.send_modify(|live| {
+            live.phase = Phase::Running;
+            live.restarting = false;
+            live.started = Some(started);
+            live.oom_killed = false;
+            live.pid = u32::try_from(pid).ok();
+            live.health = live.health.as_ref().map(|_| Health::default());
+        });
+        tokio::spawn(watch_one(engine.clone(), self.clone(), container));
+    }
+
+    /// Asks for its end: signal, grace, SIGKILL. Returns when it has ended.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or it cannot be killed (a process stuck in the kernel).
+    pub async fn stop(&self, engine: &Engine, grace: Duration, signal: i32) -> Outcome {
+        self.asked.store(true, Ordering::SeqCst);
+        self.cancel.notify_waiters();
+        if let Some(created) = self.take_created() {
+            // Never started: nothing to ask.
+            let _ = tokio::task::spawn_blocking(move || drop(created)).await;
+        }
+        let Some(container) = self.running() else {
+            self.live.send_modify(|live| live.restarting = false);
+            return Ok(());
+        };
+        let refused = |error: &(dyn std::error::Error + 'static)| {
+            Failure::caused(Fault::Host, format!("cannot stop `{}`", self.name()), error)
+        };
+        if self.phase() == Phase::Paused {
+            super::lock(&container)
+                .unpause()
+                .map_err(|error| refused(&error))?;
+        }
+        match super::lock(&container).signal(signal) {
+            Ok(()) | Err(ContainerError::NotRunning) => {}
+            Err(error) => return Err(refused(&error)),
+        }
+        engine
+            .events
+            .tell(&self.record(), "kill", &[("signal", signal.to_string())]);
+        if tokio::time::timeout(grace, self.ended()).await.is_err() {
+            match super::lock(&container).kill() {
+                Ok(()) | Err(ContainerError::NotRunning) => {}
+                Err(error) => return Err(refused(&error)),
+            }
+            engine
+                .events
+                .tell(&self.record(), "kill", &[("signal", "9".into())]);
+            if tokio::time::timeout(Duration::from_secs(10), self.ended())
+                .await
+                .is_err()
+            {
+                let what = format!("`{}` does not end, not even when killed", self.name());
+                let pid = super::lock(&container).pid();
+                return Err(Failure::new(Fault::Host, what).hint(format!(
+                    "process {pid} is stuck in the kernel: look at /proc/{pid}/stack"
+                )));
+            }
+        }
+        engine.events.tell(&self.record(), "stop", &[]);
+        Ok(())
+    }
+
+    /// Returns when it does not run.
+    pub async fn ended(&self) {
+        let mut watch = self.live.subscribe();
+        // The sender lives as long as this keeper.
+        let _ = watch
+            .wait_for(|live| !matches!(live.phase, Phase::Running | Phase::Paused))
+            .await;
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn kill(&self, engine: &Engine, signal: i32) -> Outcome {
+        let Some(container) = self.running() else {
+            return Ok(());
+        };
+        if signal == 9 {
+            self.asked.store(true, Ordering::SeqCst);
+        }
+        super::lock(&container).signal(signal).map_err(|error| {
+            Failure::caused(
+                Fault::Host,
+                format!("cannot send signal {signal} to `{}`", self.name()),
+                &error,
+            )
+        })?;
+        engine
+            .events
+            .tell(&self.record(), "kill", &[("signal", signal.to_string())]);
+        if signal == 9 {
+            self.ended().await;
+        }
+        Ok(())
+    }
+
+    /// Freezes or thaws.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub async fn freeze(&self, engine: &Engine, freeze: bool) -> Outcome {
+        let Some(container) = self.running() else {
+            return Ok(());
+        };
+        let done = {
+            let container = super::lock(&container);
+            if freeze {
+                container.pause()
+            } else {
+                container.unpause()
+            }
+        };
+        let verb = if freeze { "pause" } else { "unpause" };
+        done.map_err(|error| {
+            Failure::caused(Fault::Host, format!("cannot {verb} `{}`", self.name()), &error)
+        })?;
+        self.live
+            .send_modify(|live| live.phase = if freeze { Phase::Paused } else { Phase::Running });
+        engine.events.tell(&self.record(), verb, &[]);
+        Ok(())
+    }
+
+    /// Returns when it has reached `condition`.
+    ///
+    /// # Errors
+    /// When it no longer can: it ended, failed, is unhealthy; or when `halt` turns true.
+    pub async fn reach(&self, condition: Condition, mut halt: watch::Receiver<bool>) -> Outcome {
+        let mut watch = self.live.subscribe();
+        let verdict = |live: &Live| match (condition, live.phase) {
+            (Condition::ServiceCompletedSuccessfully, Phase::Exited(0)) if !live.restarting => Some(Ok(())),
+            (_, Phase::Exited(_)) if live.restarting => None,
+            (Condition::ServiceStarted, Phase::Running | Phase::Paused | Phase::Exited(0)) => Some(Ok(())),
+            (_, Phase::Exited(status)) => Some(Err(format!("it exited with status {status}"))),
+            (Condition::ServiceHealthy, Phase::Running) => {
+                match live.health.as_ref().map(|health| health.status) {
+                    Some(health::Status::Healthy) => Some(Ok(())),
+                    Some(health::Status::Unhealthy) => Some(Err("it is unhealthy".into())),
+                    Some(health::Status::Starting) => None,
+                    None => Some(Err("it has no health check".into())),
+                }
+            }
+            _ => None,
+        };
+        let reached = tokio::select! {
+            state = watch.wait_for(|live| verdict(live).is_some()) => state.ok().and_then(|live| verdict(&live)),
+            _ = halt.wait_for(|halt| *halt) => None,
+        };
+        let service = self.slot().service;
+        match reached {
+            Some(Ok(())) => Ok(()),
+            Some(Err(why)) => {
+                let what = match condition {
+                    Condition::ServiceHealthy => format!("service `{service}` did not become healthy: {why}"),
+                    Condition::ServiceStarted => format!("service `{service}` did not keep running: {why}"),
+                    Condition::ServiceCompletedSuccessfully => format!("service `{service}` failed: {why}"),
+                };
+                Err(Failure::new(Fault::Asked, what).details(self.explain()))
+            }
+            None => Err(Failure::new(
+                Fault::Interrupted,
+                format!("gave up waiting for `{service}`"),
+            )),
+        }
+    }
+
+    /// What helps to see why it is not well: its last probe, the last lines of its output.
+    pub fn explain(&self) -> String {
+        let mut text = String::new();
+        if let Some(last) = self
+            .live
+            .borrow()
+            .health
+            .as_ref()
+            .and_then(|health| health.last.back())
+        {
+            let exit = last
+                .exit
+                .map_or("timed out".to_owned(), |code| format!("exit status {code}"));
+            text += &format!("  last probe: {exit} after {:.1}s\n", last.took.as_secs_f64());
+            for line in last.output.lines().take(10) {
+                text += &format!("    {line}\n");
+            }
+        }
+        let lines = crate::logs::tail(&self.log, 15);
+        if !lines.is_empty() {
+            text += "  its last output:\n";
+            for line in lines {
+                text += &format!("    {line}\n");
+            }
+        }
+        text
+    }
+
+    /// For `ps`.
+    pub fn info(&self) -> ContainerInfo {
+        let (record, live) = (self.record(), self.live.borrow().clone());
+        info(record, live)
+    }
+}
+
+/// What `ps` shows of a container.
+pub fn info(record: Record, live: Live) -> ContainerInfo {
+    let addresses = record
+        .endpoints
+        .iter()
+        .map(|(key, endpoint)| (key.clone(), endpoint.addresses()));
+    let up = matches!(live.phase, Phase::Running | Phase::Paused);
+    ContainerInfo {
+        addresses: addresses.collect(),
+        phase: live.phase,
+        restarting: live.restarting,
+        health: live.health,
+        started: live.started,
+        finished: live.finished,
+        oom_killed: live.oom_killed,
+        pid: live.pid,
+        ports: if up { record.published } else { Vec::new() },
+        id: record.id,
+        name: record.name,
+        project: record.project,
+        slot: record.slot,
+        one_off: record.one_off,
+        image: record.service.image.name,
+        command: record.command,
+        created: record.created,
+        labels: record.labels,
+        volumes: record.volumes,
+        restarts: record.restarts,
+    }
+}
+
+/// Watches a running container until its end, and sees to its restart.
+async fn watch_one(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mutex<Container<Running>>>) {
+    let health = tokio::spawn(watch_health(engine.clone(), keeper.clone(), container.clone()));
+    let exit = wait_for_end(&container).await;
+    health.abort();
+    *super::lock(&keeper.running) = None;
+    let record = keeper.record();
+    engine.networks.withdraw(&record);
+    let status = u8::try_from(exit.code()).unwrap_or(u8::MAX);
+    let unhealthy = keeper
+        .live
+        .borrow()
+        .health
+        .as_ref()
+        .is_some_and(|h| h.status == health::Status::Unhealthy);
+    let ending = match keeper.asked.load(Ordering::SeqCst) {
+        true => Ending::Asked,
+        false if unhealthy && record.service.restart_unhealthy => Ending::Unhealthy,
+        false => Ending::Status(status),
+    };
+    let verdict = super::lock(&keeper.machine).on_end(ending, keeper.origin.elapsed());
+    let delay = match verdict {
+        Verdict::Restart(delay) => Some(delay),
+        Verdict::Stay | Verdict::GiveUp(_) => None,
+    };
+    if exit.out_of_memory {
+        engine.events.tell(&record, "oom", &[]);
+    }
+    engine
+        .events
+        .tell(&record, "die", &[("exitCode", status.to_string())]);
+    keeper.live.send_modify(|live| {
+        live.phase = Phase::Exited(status);
+        live.restarting = delay.is_some();
+        live.finished = Some(exit.at);
+        live.oom_killed = exit.out_of_memory;
+        live.pid = None;
+    });
+    let Some(delay) = delay else { return };
+    tokio::select! {
+        () = tokio::time::sleep(delay) => {}
+        () = keeper.cancel.notified() => {}
+    }
+    if keeper.asked.load(Ordering::SeqCst) {
+        keeper.live.send_modify(|live| live.restarting = false);
+        return;
+    }
+    engine.events.tell(&record, "restart", &[]);
+    // A restart count that cannot be written (a full disk) must not keep a service down.
+    if let Err(error) = keeper.change(&engine, |record| record.restarts += 1) {
+        tracing::warn!(%error, "the restart count was not kept");
+    }
+    if let Err(failure) = super::execute::start_container(&engine, &keeper).await {
+        tracing::error!(?failure, "a restart failed");
+        engine.events.tell(
+            &record,
+            "restart_failed",
+            &[("because", failure.because.join(": "))],
+        );
+        keeper.live.send_modify(|live| live.restarting = false);
+    }
+}
+
+/// Waits until the end of a container is recorded. When its shim is killed first, nobody records it: the end is then
+/// that of its process, with an unknown status.
+async fn wait_for_end(container: &Arc<Mutex<Container<Running>>>) -> Exit {
+    let poll = |fd: std::io::Result<std::os::fd::OwnedFd>| fd.and_then(super::capture::readable);
+    let (news, end) = {
+        let container = super::lock(container);
+        (
+            poll(container.end_fd().try_clone_to_owned()),
+            poll(container.pidfd().try_clone_to_owned()),
+        )
+    };
+    let lost = || Exit {
+        ended: Ended::Signal(9),
+        out_of_memory: false,
+        started: None,
+        at: now(),
+    };
+    let (Ok(news), Ok(end)) = (news, end) else {
+        tracing::error!("a container cannot be watched: too many open files?");
+        return lost();
+    };
+    loop {
+        let ready = news.readable().await;
+        match super::lock(container).try_wait() {
+            Ok(Some(exit)) => return exit,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a shim was lost");
+                break;
+            }
+        }
+        if let Ok(mut ready) = ready {
+            ready.clear_ready();
+        }
+    }
+    // The answer is the end itself; an error of the poll only means that it is over.
+    let _ = end.readable().await;
+    lost()
+}
+
+async fn watch_health(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mutex<Container<Running>>>) {
+    let started = Instant::now();
+    let Some(probe) = keeper.probe.clone() else { return };
+    loop {
+        let wait = match &keeper.live.borrow().health {
+            Some(health) => health.next_in(&probe, started.elapsed()),
+            None => return,
+        };
+        tokio::time::sleep(wait).await;
+        if keeper.phase() == Phase::Paused {
+            continue;
+        }
+        let outcome = probe_once(&engine, &keeper, &probe).await;
+        let mut changed = None;
+        keeper.live.send_if_modified(|live| {
+            let Some(health) = &mut live.health else {
+                return false;
+            };
+            if health.take(&probe, outcome, started.elapsed()) {
+                changed = Some(health.status);
+            }
+            changed.is_some()
+        });
+        let Some(status) = changed else { continue };
+        let word = match status {
+            health::Status::Starting => "starting",
+            health::Status::Healthy => "healthy",
+            health::Status::Unhealthy => "unhealthy",
+        };
+        engine
+            .events
+            .tell(&keeper.record(), &format!("health_status: {word}"), &[]);
+        if status == health::Status::Unhealthy && keeper.record().service.restart_unhealthy {
+            // Its end brings the restart about.
+            if let Err(error) = super::lock(&container).kill() {
+                tracing::warn!(%error, "an unhealthy container could not be ended");
+            }
+            return;
+        }
+    }
+}
+
+async fn probe_once(engine: &Arc<Engine>, keeper: &Keeper, probe: &Probe) -> health::Outcome {
+    let (begun, at) = (Instant::now(), now());
+    let record = keeper.record();
+    let arguments = match &probe.test {
+        HealthTest::Exec(arguments) => arguments.clone(),
+        HealthTest::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line.clone()],
+        HealthTest::None => Vec::new(),
+    };
+    let process = Process {
+        arguments,
+        terminal: None,
+        stdin: false,
+        ..record.settings.process
+    };
+    let captured = super::capture::capture(engine, &record.id, process, probe.timeout, PROBE_OUTPUT).await;
+    let (exit, output) = match captured {
+        Ok(captured) => {
+            let exit = captured
+                .status
+                .map(|status| u8::try_from(status).unwrap_or(u8::MAX));
+            (exit, String::from_utf8_lossy(&captured.output).into_owned())
+        }
+        Err(error) => (None, error.to_string()),
+    };
+    health::Outcome {
+        at,
+        took: begun.elapsed(),
+        exit,
+        output,
+    }
+}
+
+impl Live {
+    /// Made, never started.
+    pub fn created() -> Self {
+        Self {
+            phase: Phase::Created,
+            restarting: false,
+            health: None,
+            started: None,
+            finished: None,
+            oom_killed: false,
+            pid: None,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The engine is killed: containers go on, it comes back, nothing is lost.
+
+use crate::support::{Project, Root, can_run_containers, http_get, wait_until};
+use std::process::Command;
+
+/// Process ids of the engine of a project.
+fn engines(project: &Project<'_>) -> Vec<String> {
+    let root = project.root.path().display().to_string();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else {
+            continue;
+        };
+        if command.contains("\0engine\0") && command.contains(&root) && command.contains(&project.name) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_killed_engine_comes_back_and_its_containers_never_stopped() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "crash",
+        r#"
+services:
+  web:
+    image: busybox
+    command: ["sh", "-c", "echo up; exec httpd -f -p 80 -h /www"]
+    stop_signal: SIGKILL
+    ports: ["127.0.0.1::80"]
+"#,
+    );
+    project.ok(&["up", "-d"]);
+    let (id, port) = (project.id("web"), project.port("web"));
+    wait_until(5, "the page", || http_get(port, "/index.html").ok());
+    let before = engines(&project);
+    assert_eq!(before.len(), 1, "{before:?}");
+    assert!(
+        Command::new("kill")
+            .args(["-9", &before[0]])
+            .status()
+            .unwrap()
+            .success()
+    );
+    wait_until(5, "another engine", || {
+        let now = engines(&project);
+        (now.len() == 1 && now != before).then_some(())
+    });
+    wait_until(5, "the page again, at the same port", || {
+        http_get(port, "/index.html").ok()
+    });
+    assert_eq!(project.id("web"), id);
+    assert_eq!(
+        project.ok(&["logs", "--no-log-prefix"]),
+        "up\n",
+        "the container was started again"
+    );
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.id("web"), id, "the next up recreated it");
+    project.ok(&["down"]);
+    wait_until(5, "the engine's end", || {
+        engines(&project).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn the_engine_ends_with_its_last_container() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "ends",
+        "services:\n  a:\n    image: busybox\n    command: [\"sleep\", \"0.3\"]\n",
+    );
+    project.ok(&["up", "-d"]);
+    wait_until(5, "its end", || engines(&project).is_empty().then_some(()));
+    let container = project.container("a");
+    assert_eq!(
+        (&container["State"], &container["ExitCode"]),
+        (&"exited".into(), &0.into())
+    );
+}

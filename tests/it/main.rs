@@ -1,0 +1,26 @@
+//! Tests of the whole program against real containers. One binary; each subject has a module.
+
+mod support;
+
+mod down;
+mod engine_crash;
+mod exit_codes;
+mod faults;
+mod lifecycle;
+mod networking;
+mod up;
+
+/// A file that is not listed above would silently not be run.
+#[test]
+fn every_file_is_a_module_of_this_binary() {
+    let listed = include_str!("main.rs");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.trim_end_matches(".rs");
+        assert!(
+            module == "main" || listed.contains(&format!("mod {module};")),
+            "{name} is not listed in main.rs"
+        );
+    }
+}

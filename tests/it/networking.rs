@@ -1,0 +1,101 @@
+//! Networks of a project as its containers see them.
+
+use crate::support::{Root, can_run_containers, wait_until};
+
+const NETWORKS: &str = r#"
+x-base: &base
+  image: busybox
+  command: ["sleep", "1000"]
+  stop_signal: SIGKILL
+services:
+  front: {<<: *base, networks: [outside]}
+  middle:
+    <<: *base
+    networks: {outside: {}, inside: {aliases: [gate], ipv4_address: 172.31.5.9}}
+  back: {<<: *base, networks: [inside]}
+networks:
+  outside: {}
+  inside:
+    internal: true
+    ipam: {config: [{subnet: 172.31.5.0/24}]}
+"#;
+
+#[test]
+fn networks_are_isolated_and_names_are_seen_only_where_both_are() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project("nets", NETWORKS);
+    project.ok(&["up", "-d"]);
+    let resolves = |from: &str, name: &str| {
+        project
+            .run(&["exec", "-T", from, "nslookup", "-type=a", name])
+            .code
+            == 0
+    };
+    assert!(resolves("front", "middle"));
+    assert!(resolves("back", "middle"));
+    assert!(resolves("back", "gate"));
+    assert!(!resolves("front", "gate"), "an alias of another network resolves");
+    assert!(
+        !resolves("front", "back"),
+        "a service of another network resolves"
+    );
+    let ping = |from: &str, to: &str| {
+        project
+            .run(&["exec", "-T", from, "ping", "-c", "1", "-W", "1", to])
+            .code
+            == 0
+    };
+    assert!(ping("back", "172.31.5.9"));
+    assert!(
+        !ping("front", "172.31.5.9"),
+        "an address of another network answers"
+    );
+}
+
+#[test]
+fn a_service_can_share_the_network_of_another_or_have_none() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "modes",
+        r#"
+services:
+  web:
+    image: busybox
+    command: ["httpd", "-f", "-p", "80", "-h", "/www"]
+    stop_signal: SIGKILL
+  beside:
+    image: busybox
+    command: ["sleep", "1000"]
+    stop_signal: SIGKILL
+    network_mode: "service:web"
+  alone:
+    image: busybox
+    command: ["sleep", "1000"]
+    stop_signal: SIGKILL
+    network_mode: none
+"#,
+    );
+    project.ok(&["up", "-d"]);
+    let page = wait_until(5, "the page", || {
+        let ran = project.run(&[
+            "exec",
+            "-T",
+            "beside",
+            "wget",
+            "-q",
+            "-O",
+            "-",
+            "http://127.0.0.1/index.html",
+        ]);
+        (ran.code == 0).then_some(ran.stdout)
+    });
+    assert_eq!(page, "hello from busybox\n");
+    let links = project.ok(&["exec", "-T", "alone", "ip", "-o", "link"]);
+    assert_eq!(links.lines().count(), 1, "{links}");
+}
