@@ -17,8 +17,8 @@
 pub mod api;
 pub mod cli;
 pub mod dns;
-pub mod graph;
 pub mod engine;
+pub mod graph;
 pub mod logs;
 pub mod model;
 pub mod network;

@@ -5,15 +5,15 @@
 //! 3. [`report`] renders every error; [`exit`] is the table of exit statuses.
 
 pub mod args;
-pub mod config;
-pub mod exit;
-pub mod graph;
 mod attached;
+pub mod config;
 pub mod context;
 mod down;
 mod drive;
 mod engine;
 mod exec;
+pub mod exit;
+pub mod graph;
 mod image;
 mod interrupt;
 mod lifecycle;

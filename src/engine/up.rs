@@ -185,9 +185,16 @@ pub fn start_order(project: &Project) -> Outcome<Vec<ServiceName>> {
     let graph = Graph::of(project);
     let order = graph.order().map_err(|cycles| {
         let circles: Vec<_> = cycles.iter().map(|circle| circle.join(" → ")).collect();
-        Failure::new(Fault::ProjectFile, format!("services wait for each other: {}", circles.join("; ")))
+        Failure::new(
+            Fault::ProjectFile,
+            format!("services wait for each other: {}", circles.join("; ")),
+        )
     })?;
-    Ok(order.into_iter().filter_map(|name| project.services.get(name)).map(|service| service.name.clone()).collect())
+    Ok(order
+        .into_iter()
+        .filter_map(|name| project.services.get(name))
+        .map(|service| service.name.clone())
+        .collect())
 }
 
 /// Says the plan.
