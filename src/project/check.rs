@@ -34,7 +34,16 @@ impl Check {
         }
         match shape {
             Shape::Any => {}
-            Shape::Text | Shape::Duration => text(node, trail, report),
+            Shape::Text => text(node, trail, report),
+            Shape::Duration => match node.value {
+                Value::Int(seconds) => {
+                    report
+                        .error(node.span, format!("`{trail}` is not a duration: `{seconds}`"))
+                        .hint(format!("write the unit: `{seconds}s`"));
+                    node.value = Value::Bad;
+                }
+                _ => text(node, trail, report),
+            },
             Shape::Word(words) => word(node, words, trail, report),
             Shape::TextOrNumber | Shape::Bytes | Shape::Count => text_or_number(node, trail, report),
             Shape::TextOrBool => {
@@ -227,9 +236,33 @@ impl Check {
                     )
                     .hint("use letters, digits, `.`, `-` and `_`");
             }
+            if top && trail.last() == "services" && !beside_services(key, entry, report) {
+                continue;
+            }
             self.value(&mut entry.node, inner, &trail.key(key), report);
         }
     }
+}
+
+/// Catches the two shapes of wrong indentation below `services`: a service without keys, and a key of a service that
+/// stands where services do. Gives whether the entry may be a service.
+fn beside_services(key: &str, entry: &mut super::node::Entry, report: &mut Report) -> bool {
+    if entry.node.is_null() && entry.node.mark == Mark::Plain {
+        report
+            .error(entry.key, format!("service `{key}` is empty"))
+            .hint("indent its keys (`image:`, `ports:` …) deeper than its name");
+    } else if !matches!(entry.node.value, Value::Map(_)) && schema::SERVICE.field(key).is_some() {
+        report
+            .error(
+                entry.key,
+                format!("`{key}` stands among the services, but is a key of a service"),
+            )
+            .hint("indent it deeper than the name of its service");
+    } else {
+        return true;
+    }
+    entry.node.value = Value::Bad;
+    false
 }
 
 static EXTERNAL: Record = Record {
@@ -257,6 +290,11 @@ fn unknown_key(key: &str, at: Span, record: &Record, map: &Map, trail: &Trail<'_
         .filter(|known| !map.contains_key(*known))
         .collect();
     let hint = did_you_mean(key, free).filter(|hint| hint.starts_with("did you mean"));
+    let present = || {
+        let near = did_you_mean(key, map.keys().map(String::as_str).filter(|other| *other != key));
+        near.filter(|hint| hint.starts_with("did"))
+            .map(|hint| hint.replace('?', ", which is there already?"))
+    };
     let elsewhere = || {
         if record.what == "project" && schema::SERVICE.field(key).is_some() {
             return Some(format!(
@@ -291,7 +329,12 @@ fn unknown_key(key: &str, at: Span, record: &Record, map: &Map, trail: &Trail<'_
     let extension = || Some("keys of your own start with `x-`".to_owned());
     report
         .error(at, format!("{place} has no key `{key}`"))
-        .maybe_hint(hint.or_else(elsewhere).or_else(all).or_else(extension));
+        .maybe_hint(
+            hint.or_else(elsewhere)
+                .or_else(present)
+                .or_else(all)
+                .or_else(extension),
+        );
 }
 
 /// Reports a value of the wrong kind.
@@ -312,9 +355,9 @@ fn wrong(node: &mut Node, expected: &str, trail: &Trail<'_>, report: &mut Report
             Value::Bool(_) | Value::Int(_) | Value::Float(_) if expected.contains("text") => {
                 Some("put the value in quotes".to_owned())
             }
-            Value::Str(text) if expected == "a list" => {
-                Some(format!("write `[{text}]`, or `- {text}` on a line of its own"))
-            }
+            Value::Str(text) if expected == "a list" => Some(format!(
+                "write `[\"{text}\"]`, or `- \"{text}\"` on a line of its own"
+            )),
             Value::List(_) if expected.starts_with("a mapping") => {
                 Some("write `key: value` lines without `-`".to_owned())
             }

@@ -14,6 +14,7 @@ use super::{
     suggest::did_you_mean,
     trail::Trail,
     unique,
+    yaml::Reading,
 };
 use crate::model::Dialect;
 use std::{
@@ -31,6 +32,8 @@ pub(crate) struct Drafter<'a> {
     substitute: Substitute,
     /// Services of files named by `extends`, checked and canonical.
     extended: HashMap<PathBuf, Option<Map>>,
+    /// A file could not be read to its end: what is missing from it must not be reported as missing.
+    pub(crate) broken: bool,
     /// The dialect of the first document.
     pub(crate) dialect: Option<Dialect>,
     /// All files read, in order.
@@ -58,6 +61,7 @@ impl<'a> Drafter<'a> {
             check: Check::default(),
             substitute: Substitute::default(),
             extended: HashMap::new(),
+            broken: false,
             dialect: None,
             read: vec![],
             variables: BTreeMap::new(),
@@ -72,9 +76,12 @@ impl<'a> Drafter<'a> {
                     self.read.push(path.to_owned());
                 }
                 let file = self.report.sources.add(path, text);
-                super::yaml::parse(file, self.report)
+                let (documents, reading) = super::yaml::parse(file, self.report);
+                self.broken |= reading == Reading::Broken;
+                documents
             }
             Err(error) => {
+                self.broken = true;
                 self.report
                     .error(at, format!("cannot read `{}`", path.display()))
                     .because(files::short(&error));
@@ -133,6 +140,17 @@ impl<'a> Drafter<'a> {
     fn prepare(&mut self, document: &mut Node, path: &Path, scope: &Scope) {
         let dialect = dialect::of(document, path);
         self.dialect.get_or_insert(dialect);
+        let named_fig = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("fig."));
+        if dialect == Dialect::Fig && !named_fig {
+            self.report
+                .warning(
+                    document.span,
+                    "this file is read as a fig file: its services stand at the top level",
+                )
+                .hint("put them under `services:` to make it a compose file");
+        }
         let context = dialect::Context {
             environment: &scope.environment,
             disk: self.disk,
@@ -162,8 +180,9 @@ impl<'a> Drafter<'a> {
         for name in names {
             let mut through = vec![];
             let resolved = self.extended_service(&name, services, path, scope, &mut through);
-            if let (Some(node), Some(entry)) = (resolved, services.get_mut(&name)) {
-                entry.node = node;
+            if let Some(entry) = services.get_mut(&name) {
+                // A service whose base is unknown is not judged any further.
+                entry.node = resolved.unwrap_or_else(|| Node::new(Value::Bad, entry.node.span));
             }
         }
     }
@@ -178,6 +197,9 @@ impl<'a> Drafter<'a> {
         through: &mut Vec<(PathBuf, String)>,
     ) -> Option<Node> {
         let service = services.get(name)?.node.clone();
+        if service.is_bad() {
+            return None;
+        }
         let Some(extends) = service.get("extends").filter(|node| !node.is_bad()) else {
             return Some(service);
         };

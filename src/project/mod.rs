@@ -27,6 +27,8 @@ mod emit;
 mod extension;
 mod files;
 mod find;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod interpolate;
 mod lower;
 mod merge;
@@ -150,7 +152,6 @@ fn resolve_into(options: &LoadOptions, skip: Skip, report: &mut Report) -> Optio
         stdin: options.stdin.clone(),
     };
     let found = find::find(options, &disk, report)?;
-    let before = report.errors();
     let home = found.environment.get("HOME").cloned();
     let mut drafter = Drafter::new(&disk, report, skip, home);
     let sets: Vec<(PathBuf, Vec<Node>)> = found
@@ -158,7 +159,7 @@ fn resolve_into(options: &LoadOptions, skip: Skip, report: &mut Report) -> Optio
         .iter()
         .map(|path| (path.clone(), drafter.documents(path, Span::NONE)))
         .collect();
-    if drafter.report.errors() > before {
+    if drafter.broken {
         return None;
     }
     let name = project_name(options, &found, &sets, drafter.report)?;
@@ -170,6 +171,9 @@ fn resolve_into(options: &LoadOptions, skip: Skip, report: &mut Report) -> Optio
         through: found.files.first().cloned().into_iter().collect(),
     };
     let mut root = drafter.tree(sets, &scope);
+    if drafter.broken {
+        return None;
+    }
     let (files, variables) = (drafter.read.clone(), std::mem::take(&mut drafter.variables));
     let dialect = drafter.dialect.unwrap_or(Dialect::Compose);
     if !skip.normalization {

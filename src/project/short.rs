@@ -88,7 +88,7 @@ pub(crate) fn ports(text: &str) -> Result<Vec<Port>, Wrong> {
     };
     debug_assert!(count <= RANGE);
     let mut list = Vec::with_capacity(count as usize);
-    for (i, target) in (0_u16..).zip(first..=last) {
+    for (i, target) in (0..=u16::MAX).zip(first..=last) {
         let host_ip = ip.to_owned();
         list.push(Port {
             host_ip,

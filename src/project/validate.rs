@@ -123,6 +123,10 @@ struct Known<'a> {
 /// Keys without which a record means nothing.
 fn required(node: &Node, record: &'static Record, trail: &Trail<'_>, report: &mut Report) {
     let Some(map) = node.as_map() else { return };
+    // `extends` has been resolved, or was reported when it could not be.
+    if record.what == "extends" {
+        return;
+    }
     for key in record.required {
         if !map.contains_key(*key) {
             report
@@ -184,6 +188,9 @@ struct Service<'a> {
 
 impl<'a> Service<'a> {
     fn check(&self, report: &mut Report) {
+        if self.node.is_bad() {
+            return;
+        }
         self.what_to_run(report);
         self.networks(report);
         self.dependencies(report);

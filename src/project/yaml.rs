@@ -17,8 +17,17 @@ const DEPTH: usize = 64;
 /// Most nodes that aliases may add to a document. Real files reach tens of thousands; 200,000 take about 30 MiB.
 const EXPANSION: usize = 200_000;
 
+/// How far a text could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// To its end.
+    Complete,
+    /// Up to a mistake; what follows is unknown.
+    Broken,
+}
+
 /// Reads the documents of file `file`; mistakes go to `report`, and what could be read is given back.
-pub(crate) fn parse(file: u16, report: &mut Report) -> Vec<Node> {
+pub(crate) fn parse(file: u16, report: &mut Report) -> (Vec<Node>, Reading) {
     let text = report.sources.text(file).to_owned();
     let text = text.strip_prefix('\u{feff}').map_or(text.as_str(), |rest| rest);
     let shift = report.sources.text(file).len() - text.len();
@@ -35,16 +44,16 @@ pub(crate) fn parse(file: u16, report: &mut Report) -> Vec<Node> {
         match step {
             Ok((event, span)) => {
                 if builder.event(event, span).is_none() {
-                    break;
+                    return (builder.documents, Reading::Broken);
                 }
             }
             Err(error) => {
                 builder.syntax(&error, text);
-                break;
+                return (builder.documents, Reading::Broken);
             }
         }
     }
-    builder.documents
+    (builder.documents, Reading::Complete)
 }
 
 /// A collection that is not complete yet.
@@ -352,17 +361,50 @@ impl Builder<'_> {
                 .hint("replace the tab by spaces (two for each level)");
             return;
         }
+        let before = text.get(..offset).unwrap_or("");
+        if let Some((open, bracket)) = unclosed(before) {
+            let close = if bracket == '[' { ']' } else { '}' };
+            self.report
+                .error(
+                    at(open, 1),
+                    format!("a `{bracket}` is never closed, or a `,` is missing after it"),
+                )
+                .hint(format!("add the missing `{close}` or `,`"));
+            return;
+        }
         let (message, hint) = explain(error, line);
         let span = if offset >= text.len() {
             at(text.trim_end().len().saturating_sub(1), 1)
         } else {
             at(offset, 1)
         };
-        self.report
-            .error(span, message)
-            .because(error.info())
-            .maybe_hint(hint.map(Into::into));
+        self.report.error(span, message).maybe_hint(hint.map(Into::into));
     }
+}
+
+/// The last bracket of `text` that is open at its end, outside of quotes and comments: offset and bracket.
+fn unclosed(text: &str) -> Option<(usize, char)> {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    let mut quote: Option<char> = None;
+    let mut comment = false;
+    let mut before = ' ';
+    for (i, c) in text.char_indices() {
+        let starts = before.is_whitespace() || matches!(before, '[' | '{' | ',' | ':');
+        match (c, quote) {
+            ('\n', _) => comment = false,
+            _ if comment => {}
+            (c, Some(q)) => quote = (c != q || before == '\\').then_some(q),
+            ('#', None) if before.is_whitespace() => comment = true,
+            ('"' | '\'', None) if starts => quote = Some(c),
+            ('[' | '{', None) if starts => open.push((i, c)),
+            (']' | '}', None) => {
+                open.pop();
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    if quote.is_some() { None } else { open.pop() }
 }
 
 /// A syntax error's message and way out.
@@ -380,7 +422,7 @@ fn explain(error: &ScanError, line: &str) -> (String, Option<&'static str>) {
             ("a `{` is never closed".into(), Some("add the missing `}`"))
         }
         ErrorKind::UnexpectedCharacter { character } if matches!(character, '@' | '`' | '%') => {
-            (format!("a value cannot start with `{character}`"), Some(quote))
+            (format!("a value cannot start with {character:?}"), Some(quote))
         }
         ErrorKind::TabInBlockIndentation | ErrorKind::TabNotAllowed => {
             ("a tab is not allowed here".into(), Some("replace it by spaces"))
@@ -390,6 +432,14 @@ fn explain(error: &ScanError, line: &str) -> (String, Option<&'static str>) {
         | ErrorKind::ExpectedBlockSequenceEntry => (
             "this line is indented differently from its neighbours".into(),
             Some(indent),
+        ),
+        _ if line.matches('"').count() % 2 == 1 => (
+            "a `\"` is never closed".into(),
+            Some("close the quote at the end of the value"),
+        ),
+        _ if line.matches('\'').count() % 2 == 1 => (
+            "a `'` is never closed".into(),
+            Some("close the quote at the end of the value; inside, write `''` for one `'`"),
         ),
         _ if line.matches(": ").count() > 1 => (
             "this line cannot be read as YAML".into(),

@@ -132,6 +132,9 @@ fn source(kind: &str, key: &str, node: &Node, report: &mut Report) -> Option<Fil
     if let Some(text) = node.text("content") {
         return Some(FileSource::Content(text.to_owned()));
     }
+    if !node.flag("external") && node.get("driver").is_none() {
+        return None;
+    }
     let at = node
         .get("external")
         .or_else(|| node.get("driver"))

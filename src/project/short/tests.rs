@@ -130,3 +130,8 @@ fn container_paths_are_cleaned() {
         assert_eq!(clean(path), result, "{path}");
     }
 }
+
+#[test]
+fn the_longest_range_is_read() {
+    assert_eq!(read("0-65535").map(|list| list.len()), Ok(65_536));
+}

@@ -1,6 +1,7 @@
 //! From files to `Project`.
 
 mod corpus;
+mod invalid;
 
 use super::*;
 use crate::model::{Condition, MountKind, NetworkMode, Protocol, RestartCondition, Service, ServiceName};
@@ -112,7 +113,7 @@ fn all_independent_mistakes_are_told_in_one_run() {
             "service `web` has no key `imagee`",
             "`a` in `a:80` is not a port",
             "service `db` refers to the network `nope`, which is not defined",
-            "`services.db.stop_grace_period` must be text, not a number",
+            "`services.db.stop_grace_period` is not a duration: `10`",
         ]
     );
 }

@@ -1,0 +1,212 @@
+//! A small generative fuzzer: mutates seeds and feeds them to the readers of project files.
+//!
+//! `banyan-fuzz TARGET SECONDS [SEED]` with TARGET one of `project`, `yaml`, `interpolation`, `dotenv`, `short`. A panic
+//! ends it and leaves the input in `fuzz-TARGET.input`; so does an input that takes longer than a second. No coverage
+//! feedback: the dictionary and the corpus of `tests/compose` reach the branches, and it runs everywhere.
+
+use banyan::project::fuzzing;
+use std::{
+    env, fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// Bits of grammar that mutations insert.
+const WORDS: &[&str] = &[
+    "$",
+    "${",
+    "}",
+    "${A",
+    "${A:-",
+    "${NO:?",
+    "${A:+",
+    "$$",
+    ":",
+    ": ",
+    "\n",
+    "\n  ",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "\"",
+    "'",
+    "#",
+    " #",
+    "&a ",
+    "*a",
+    "<<: *a",
+    "!reset ",
+    "!override ",
+    "!!str ",
+    "|\n",
+    ">-\n",
+    "---\n",
+    "\t",
+    "~",
+    "null",
+    "true",
+    "0",
+    "-1",
+    "65535",
+    "65536",
+    "99999999999999999999",
+    "1e999",
+    ".inf",
+    "0x",
+    "0o7",
+    "1_0",
+    "/udp",
+    "[::1]:",
+    "0-65535",
+    "127.0.0.1:",
+    "services:\n",
+    "  web:\n",
+    "    image: x\n",
+    "    ports:\n",
+    "    - ",
+    "    volumes: [",
+    "    extends: web\n",
+    "    depends_on: [web]\n",
+    "    environment:\n",
+    "networks:\n",
+    "x-a: &a\n",
+    "applications:\n",
+    "type: ",
+    "export ",
+    "=",
+    "\\",
+    "\\n",
+    "\\0",
+    "\\\"",
+    "1m30s",
+    "5g",
+    "é",
+    "\u{feff}",
+    "\u{0}",
+    "\u{2028}",
+    "../",
+    "~/",
+    "service:",
+    "container:",
+];
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        // xorshift64* (Vigna 2016).
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+}
+
+fn mutate(random: &mut Random, seeds: &[String]) -> String {
+    let mut text: Vec<char> = seeds[random.below(seeds.len())].chars().collect();
+    for _ in 0..=random.below(8) {
+        let at = random.below(text.len() + 1);
+        let end = (at + random.below(40)).min(text.len());
+        match random.below(7) {
+            0 => text
+                .splice(at..at, WORDS[random.below(WORDS.len())].chars())
+                .for_each(drop),
+            1 => text.drain(at..end).for_each(drop),
+            2 => {
+                let part: Vec<char> = text[at..end].to_vec();
+                for _ in 0..=random.below(20) {
+                    text.splice(at..at, part.iter().copied());
+                }
+            }
+            3 => text
+                .splice(at..end, WORDS[random.below(WORDS.len())].chars())
+                .for_each(drop),
+            4 => {
+                let other: Vec<char> = seeds[random.below(seeds.len())].chars().collect();
+                let from = random.below(other.len() + 1);
+                let to = (from + random.below(200)).min(other.len());
+                text.splice(at..at, other[from..to].iter().copied());
+            }
+            5 if at < text.len() => text[at] = char::from_u32(random.below(0x80) as u32).unwrap_or('x'),
+            _ => text.truncate(at),
+        }
+        text.truncate(20_000);
+    }
+    text.into_iter().collect()
+}
+
+fn seeds(folder: &Path, list: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            seeds(&path, list);
+        } else if path.extension().is_none_or(|end| end != "jsonl") {
+            list.extend(fs::read_to_string(&path).ok());
+        }
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = env::args().collect();
+    let (Some(name), Some(seconds)) = (arguments.get(1), arguments.get(2).and_then(|s| s.parse().ok()))
+    else {
+        eprintln!("banyan-fuzz TARGET SECONDS [SEED]");
+        std::process::exit(64);
+    };
+    let target: fn(&str) = match name.as_str() {
+        "project" => fuzzing::project,
+        "yaml" => fuzzing::yaml,
+        "interpolation" => fuzzing::interpolation,
+        "dotenv" => fuzzing::dotenv,
+        "short" => fuzzing::short,
+        _ => panic!("no such target: {name}"),
+    };
+    let mut list: Vec<String> = WORDS.iter().map(|word| (*word).to_owned()).collect();
+    seeds(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/compose"),
+        &mut list,
+    );
+    list.extend(
+        fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/project/tests/invalid.yaml.txt"),
+        )
+        .into_iter()
+        .flat_map(|all| all.split("--- ").map(str::to_owned).collect::<Vec<_>>()),
+    );
+    let mut random = Random(
+        arguments
+            .get(3)
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(0x9E37_79B9_7F4A_7C15),
+    );
+    let (start, limit) = (Instant::now(), Duration::from_secs(seconds));
+    let file = format!("fuzz-{name}.input");
+    let (mut runs, mut slowest) = (0_u64, Duration::ZERO);
+    while start.elapsed() < limit {
+        let input = mutate(&mut random, &list);
+        let begun = Instant::now();
+        let result = std::panic::catch_unwind(|| target(&input));
+        let took = begun.elapsed();
+        runs += 1;
+        slowest = slowest.max(took);
+        if result.is_err() || took > Duration::from_secs(1) {
+            fs::write(&file, &input).expect("the input is kept");
+            eprintln!(
+                "{name}: {} after {runs} runs, {took:?}; see {file}",
+                if result.is_err() { "panic" } else { "slow" }
+            );
+            std::process::exit(1);
+        }
+    }
+    println!(
+        "{name}: {runs} runs in {:?}, slowest {slowest:?}, no panic",
+        start.elapsed()
+    );
+}
