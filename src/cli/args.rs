@@ -125,9 +125,12 @@ pub enum Command {
     Events(small::Events),
     /// List images of the project's containers
     Images(small::Images),
-    /// Images of the store
-    #[command(subcommand)]
-    Image(image::ImageCommand),
+    /// Work with images
+    Image(image::Image),
+    /// Remember a login for a registry
+    Login(image::Login),
+    /// Forget the login for a registry
+    Logout(image::Logout),
     /// Show the version
     Version(small::Version),
     /// A project's engine
@@ -161,7 +164,9 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Ls(args) => small::list(global, args),
         Command::Events(args) => small::events(global, args),
         Command::Images(args) => small::images(global, args),
-        Command::Image(command) => image::run(global, command),
+        Command::Image(command) => image::run(command, global),
+        Command::Login(command) => command.run(),
+        Command::Logout(command) => command.run(),
         Command::Version(args) => small::version(args),
         Command::Engine(args) => engine::run(args),
     }

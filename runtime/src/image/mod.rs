@@ -4,7 +4,7 @@
 //! 1. [`reference`] parses the name and fills in defaults; [`digest`] names bytes;
 //! 2. [`store`] finds the image in its table of names, or
 //! 3. [`load`] takes it from an archive (`load`, `import`), `crate::registry` from a registry, `crate::debian` from
-//!    Debian packages, `crate::build` from a Dockerfile, `commit` from a container;
+//!    Debian packages, `crate::build` from a Dockerfile, [`commit`] from a container;
 //! 4. each layer is unpacked once, by the digest of its uncompressed bytes ([`layers`]), and becomes visible by one
 //!    rename after everything in it reached the disk;
 //! 5. [`collect`] removes what no name, container ([`lease`]) or running work uses.
@@ -14,6 +14,7 @@
 
 pub mod blobs;
 pub mod collect;
+pub mod commit;
 pub mod config;
 pub mod digest;
 pub(crate) mod durable;
@@ -24,6 +25,7 @@ pub mod manifest;
 pub mod names;
 pub mod progress;
 pub mod reference;
+pub mod save;
 pub mod store;
 
 pub use config::{ConfigFile, Healthcheck, ImageConfig};

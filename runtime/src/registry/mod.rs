@@ -13,6 +13,7 @@ pub mod client;
 pub mod credentials;
 pub mod obtain;
 pub mod pull;
+pub mod push;
 
 pub use client::{Client, RegistryError};
 pub use credentials::Credentials;

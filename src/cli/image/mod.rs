@@ -1,134 +1,133 @@
-//! `banyan image …`: the image store by hand.
+//! `banyan image …`, `login`, `logout`: the image store from the command line.
+//!
+//! Each command turns arguments into options, calls one operation of `banyan_runtime`, and prints.
 
-use super::{CommandError, Exit, Global, Outcome, context, table};
-use banyan_runtime::image::{ImageConfig, Platform, Reference, Store, StoreError};
-use clap::{Args, Subcommand};
-use std::{
-    io::{Read, Write},
-    path::PathBuf,
+mod build;
+mod obtain;
+mod render;
+mod show;
+mod transfer;
+
+use super::{CommandError, Exit, Global, Outcome, context::roots};
+use banyan_runtime::{
+    container::Launcher,
+    image::{Platform, Store, StoreError},
+    registry::Credentials,
 };
+use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
 
-/// The commands.
+pub(super) use obtain::{Login, Logout};
+
+/// Work with images
+#[derive(Debug, Args)]
+pub struct Image {
+    #[command(subcommand)]
+    command: Command,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum ImageCommand {
+enum Command {
     /// List images
-    Ls(List),
-    /// Make an image of a root filesystem's archive
-    Import(Import),
+    #[command(visible_alias = "list")]
+    Ls(show::List),
+    /// Show everything about images, as JSON
+    Inspect(show::Inspect),
+    /// Show how an image came to be
+    History(show::History),
+    /// Give an image another name
+    Tag(show::Tag),
+    /// Remove images
+    #[command(visible_alias = "remove")]
+    Rm(show::Remove),
+    /// Remove images nobody uses
+    Prune(show::Prune),
+    /// Load images from an archive
+    Load(transfer::Load),
+    /// Write images to an archive
+    Save(transfer::Save),
+    /// Make an image from a root file system archive
+    Import(transfer::Import),
+    /// Get an image from a registry
+    Pull(obtain::Pull),
+    /// Send an image to a registry
+    Push(obtain::Push),
+    /// Build an image from a Dockerfile
+    Build(build::Build),
+    /// Assemble a Debian base image from packages
+    Debian(obtain::Debian),
 }
 
-/// Flags of `image ls`.
-#[derive(Debug, Args)]
-pub struct List {
-    /// Only ids
-    #[arg(short, long)]
-    quiet: bool,
-}
-
-/// Flags of `image import`.
-#[derive(Debug, Args)]
-pub struct Import {
-    /// The archive (plain, gzip or zstd); `-` is standard input
-    archive: PathBuf,
-    /// Its name
-    name: Option<String>,
-    /// A remark for its history
-    #[arg(short, long, default_value = "imported")]
-    message: String,
-}
-
-/// Runs one.
+/// Runs `banyan image …`.
 ///
 /// # Errors
 /// Whatever the command reports.
-pub(super) fn run(global: &Global, command: &ImageCommand) -> Outcome {
-    let store = Store::open(&context::roots(global).images())
-        .map_err(|error| failed("cannot open the image store", &error))?;
-    match command {
-        ImageCommand::Ls(args) => list(&store, args),
-        ImageCommand::Import(args) => import(&store, args),
+pub(super) fn run(image: &Image, global: &Global) -> Outcome {
+    match &image.command {
+        Command::Ls(command) => command.run(global),
+        Command::Inspect(command) => command.run(global),
+        Command::History(command) => command.run(global),
+        Command::Tag(command) => command.run(global),
+        Command::Rm(command) => command.run(global),
+        Command::Prune(command) => command.run(global),
+        Command::Load(command) => command.run(global),
+        Command::Save(command) => command.run(global),
+        Command::Import(command) => command.run(global),
+        Command::Pull(command) => command.run(global),
+        Command::Push(command) => command.run(global),
+        Command::Build(command) => command.run(global),
+        Command::Debian(command) => command.run(global),
     }
 }
 
-fn failed(what: &str, error: &StoreError) -> CommandError {
-    let made = CommandError::caused(Exit::Host, what, error);
-    match error.hint() {
-        Some(hint) => made.hint(hint),
-        None => made,
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+fn store(global: &Global) -> Result<Store, CommandError> {
+    Store::open(&roots(global).images()).map_err(|error| failed("cannot open the image store", &error))
+}
+
+fn failed(what: impl Into<String>, error: &StoreError) -> CommandError {
+    with_hint(CommandError::caused(Exit::Failed, what, error), error.hint())
+}
+
+fn with_hint(error: CommandError, hint: Option<String>) -> CommandError {
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 
-fn list(store: &Store, args: &List) -> Outcome {
-    let mut rows = Vec::new();
-    for record in store
-        .records()
-        .map_err(|error| failed("cannot list images", &error))?
-    {
-        let names = store
-            .names_of(record.id)
-            .map_err(|error| failed("cannot list images", &error))?;
-        let size = format!("{:.1}MB", record.bytes as f64 / 1e6);
-        let id = record.id.short();
-        let age = format!(
-            "{} ago",
-            table::ago(jiff::Timestamp::now().as_second() - record.added)
-        );
-        if names.is_empty() {
-            rows.push(vec![
-                "<none>".into(),
-                "<none>".into(),
-                id.clone(),
-                age.clone(),
-                size.clone(),
-            ]);
-        }
-        for name in names {
-            let tag = name.tag().unwrap_or("<none>").to_owned();
-            rows.push(vec![
-                name.familiar_repository(),
-                tag,
-                id.clone(),
-                age.clone(),
-                size.clone(),
-            ]);
-        }
-    }
-    rows.sort();
-    let text = if args.quiet {
-        let ids: std::collections::BTreeSet<_> = rows.iter().map(|row| row[2].clone()).collect();
-        ids.into_iter().map(|id| format!("{id}\n")).collect()
-    } else {
-        table::table(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], &rows)
-    };
-    // A reader that went away wants no more.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(Exit::Success)
+fn docker_config() -> PathBuf {
+    let folder = variable("DOCKER_CONFIG");
+    let folder = folder.unwrap_or_else(|| variable("HOME").unwrap_or_else(|| "/".into()).join(".docker"));
+    folder.join("config.json")
 }
 
-fn import(store: &Store, args: &Import) -> Outcome {
-    let name = args
-        .name
-        .as_ref()
-        .map(|name| name.parse::<Reference>())
-        .transpose();
-    let name = name.map_err(|error| CommandError::new(Exit::Usage, error.to_string()))?;
-    let open = || -> std::io::Result<Box<dyn Read + Send>> {
-        if args.archive.as_os_str() == "-" {
-            return Ok(Box::new(std::io::stdin()));
-        }
-        Ok(Box::new(fs_err::File::open(&args.archive)?))
-    };
-    let archive =
-        open().map_err(|error| CommandError::caused(Exit::Failed, "cannot read the archive", &error))?;
-    let id = store
-        .import(archive, ImageConfig::default(), &args.message, &Platform::host())
-        .map_err(|error| CommandError::caused(Exit::Failed, "cannot import the archive", &error))?;
-    if let Some(name) = &name {
-        store
-            .tag(id, name)
-            .map_err(|error| failed("cannot name the image", &error))?;
-    }
-    // A reader that went away wants no more.
-    let _ = writeln!(std::io::stdout(), "{id}");
-    Ok(Exit::Success)
+fn credentials() -> Result<Credentials, CommandError> {
+    Credentials::load(&docker_config())
+        .map_err(|error| CommandError::caused(Exit::Host, "cannot read the registry logins", &error))
+}
+
+fn launcher() -> Result<Launcher, CommandError> {
+    Launcher::new(Path::new("/proc/self/exe"))
+        .map_err(|error| CommandError::caused(Exit::Host, "cannot start containers here", &error))
+}
+
+fn platform(text: Option<&str>) -> Result<Platform, CommandError> {
+    text.map_or_else(
+        || Ok(Platform::host()),
+        |text| {
+            text.parse()
+                .map_err(|error| CommandError::caused(Exit::Usage, "`--platform` is wrong", &error))
+        },
+    )
+}
+
+fn reference(text: &str) -> Result<banyan_runtime::image::Reference, CommandError> {
+    text.parse()
+        .map_err(|error| CommandError::caused(Exit::Usage, "this is no image name", &error))
 }

@@ -1,0 +1,240 @@
+//! `image build`, with docker's flags.
+
+use super::{
+    CommandError, Exit, Global, Outcome, credentials, failed, launcher, platform, reference, render::Printer,
+    roots, store, with_hint,
+};
+use banyan_runtime::{
+    build::{self, BuildRequest, RunNetwork},
+    network::{Outbound, UplinkError, resolv_conf::ResolvConf},
+};
+use clap::Args;
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+/// `image build`.
+#[derive(Debug, Args)]
+pub(super) struct Build {
+    /// Folder that `COPY` sees
+    context: PathBuf,
+    /// Dockerfile (default: `Dockerfile` in the folder); `-` is standard input
+    #[arg(id = "dockerfile", long = "dockerfile", value_name = "FILE")]
+    dockerfile: Option<PathBuf>,
+    /// Name for the image; may be given several times
+    #[arg(short, long, value_name = "NAME")]
+    tag: Vec<String>,
+    /// Build argument; may be given several times
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Named context: a folder or `docker-image://name`
+    #[arg(long, value_name = "NAME=VALUE")]
+    build_context: Vec<String>,
+    /// Stage to stop at
+    #[arg(long)]
+    target: Option<String>,
+    /// Label
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Secret: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`
+    #[arg(long)]
+    secret: Vec<String>,
+    /// Agent: `default` or `ID=SOCKET`
+    #[arg(long)]
+    ssh: Vec<String>,
+    /// Do every step anew
+    #[arg(long)]
+    no_cache: bool,
+    /// Ask the registry for base images even when they are here
+    #[arg(long)]
+    pull: bool,
+    /// What to build for
+    #[arg(long)]
+    platform: Option<String>,
+    /// Network of `RUN`: `default`, `none`, `host`
+    #[arg(long, default_value = "default")]
+    network: String,
+    /// Line of `/etc/hosts` during `RUN`: `NAME:ADDRESS`
+    #[arg(long)]
+    add_host: Vec<String>,
+    /// Print the image's id only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write the image's id to a file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+}
+
+fn usage(text: String) -> CommandError {
+    CommandError::new(Exit::Usage, text)
+}
+
+fn pairs(flag: &str, list: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err(usage(format!("`{flag} {text}` needs a value: `NAME=VALUE`"))),
+    };
+    list.iter().map(pair).collect()
+}
+
+/// The network that `RUN` gets, made when the first one needs it.
+struct LazyNetwork {
+    state: PathBuf,
+    host: ResolvConf,
+    made: OnceLock<Outbound>,
+    making: Mutex<()>,
+}
+
+impl LazyNetwork {
+    fn get(&self) -> Result<&Outbound, UplinkError> {
+        let _one = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        let outbound = Outbound::open(&self.state, &self.host)?;
+        Ok(self.made.get_or_init(|| outbound))
+    }
+}
+
+impl Build {
+    pub(super) fn run(&self, global: &Global) -> Outcome {
+        let (store, printer) = (store(global)?, Printer::new(global));
+        let (launcher, credentials) = (launcher()?, credentials()?);
+        let names = self
+            .tag
+            .iter()
+            .map(|tag| reference(tag))
+            .collect::<Result<Vec<_>, _>>()?;
+        let context = fs_err::canonicalize(&self.context)
+            .map_err(|error| CommandError::caused(Exit::Usage, "there is no such build context", &error))?;
+        let resolv = ResolvConf::parse(&fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default());
+        // One record of the host's uplinks for all roots.
+        let state = Path::new("/run/banyan/network").to_path_buf();
+        let state = if roots(global).run == Path::new("/run/banyan") {
+            roots(global).run.join("network")
+        } else {
+            state
+        };
+        let network = LazyNetwork {
+            state,
+            host: resolv.clone(),
+            made: OnceLock::new(),
+            making: Mutex::new(()),
+        };
+        let open = || network.get();
+        let mut request = BuildRequest::new(context, &launcher, &credentials);
+        self.fill(&mut request, global)?;
+        request.network = match self.network.as_str() {
+            "none" => RunNetwork::None,
+            "host" => RunNetwork::Host,
+            "default" => RunNetwork::Lazy(&open),
+            other => {
+                return Err(usage(format!(
+                    "`--network` is `default`, `none` or `host`, not `{other}`"
+                )));
+            }
+        };
+        request.resolv_conf = match request.network {
+            RunNetwork::Host => Some(resolv.render()),
+            _ => ResolvConf::from_host(&resolv).map(|conf| conf.render()),
+        };
+        let quiet = banyan_runtime::image::Silent;
+        let progress: &dyn banyan_runtime::image::Progress = if self.quiet { &quiet } else { &printer };
+        let image = build::build(&request, &store, progress).map_err(|error| {
+            with_hint(
+                CommandError::caused(Exit::Failed, "cannot build the image", &error),
+                error.hint(),
+            )
+        })?;
+        for name in &names {
+            store
+                .tag(image.id, name)
+                .map_err(|error| failed("cannot tag the image", &error))?;
+        }
+        if let Some(path) = &self.iidfile {
+            fs_err::write(path, image.id.to_string())
+                .map_err(|error| CommandError::caused(Exit::Host, "cannot write the id", &error))?;
+        }
+        let _ = writeln!(std::io::stdout(), "{}", image.id);
+        Ok(Exit::Success)
+    }
+
+    fn fill(&self, request: &mut BuildRequest<'_>, global: &Global) -> Result<(), CommandError> {
+        // `-f` is the Dockerfile here, as in docker; the global flag of that name takes it first.
+        match self.dockerfile.as_ref().or(global.file.last()) {
+            Some(path) if path.as_os_str() == "-" => {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).map_err(|error| {
+                    CommandError::caused(Exit::Host, "cannot read the Dockerfile", &error)
+                })?;
+                request.inline = Some(text);
+            }
+            Some(path) => {
+                request.dockerfile = std::path::absolute(path).map_err(|error| {
+                    CommandError::caused(Exit::Host, "cannot find the Dockerfile", &error)
+                })?;
+            }
+            None => {}
+        }
+        for argument in &self.build_arg {
+            match argument.split_once('=') {
+                Some((name, value)) => drop(request.args.insert(name.to_owned(), value.to_owned())),
+                // Without a value it is taken from the environment, where it is set.
+                None => {
+                    if let Some(value) = super::variable(argument) {
+                        request
+                            .args
+                            .insert(argument.clone(), value.to_string_lossy().into_owned());
+                    }
+                }
+            }
+        }
+        request.contexts = pairs("--build-context", &self.build_context)?;
+        request.labels = pairs("--label", &self.label)?;
+        request.target.clone_from(&self.target);
+        request.no_cache = self.no_cache;
+        request.pull = self.pull;
+        request.platform = platform(self.platform.as_deref())?;
+        for host in &self.add_host {
+            let (name, address) = host
+                .split_once([':', '='])
+                .ok_or_else(|| usage(format!("`--add-host {host}` is `NAME:ADDRESS`")))?;
+            request.extra_hosts.push((name.to_owned(), address.to_owned()));
+        }
+        for secret in &self.secret {
+            let (id, content) = self::secret(secret)?;
+            request.secrets.insert(id, content);
+        }
+        for agent in &self.ssh {
+            let (id, socket) = match agent.split_once('=') {
+                Some((id, socket)) => (id, PathBuf::from(socket)),
+                None => (
+                    agent.as_str(),
+                    super::variable("SSH_AUTH_SOCK").unwrap_or_default(),
+                ),
+            };
+            request.ssh.insert(id.to_owned(), socket);
+        }
+        Ok(())
+    }
+}
+
+fn secret(text: &str) -> Result<(String, Vec<u8>), CommandError> {
+    let options: BTreeMap<&str, &str> = text.split(',').filter_map(|part| part.split_once('=')).collect();
+    let id = options
+        .get("id")
+        .ok_or_else(|| usage(format!("`--secret {text}` needs `id=`")))?;
+    let content = match (options.get("src").or(options.get("source")), options.get("env")) {
+        (Some(path), _) => fs_err::read(path).map_err(|error| {
+            CommandError::caused(Exit::Usage, format!("cannot read the secret `{id}`"), &error)
+        })?,
+        (None, Some(name)) => super::variable(name)
+            .map(|value| value.to_string_lossy().into_owned().into_bytes())
+            .ok_or_else(|| usage(format!("the variable `{name}` of the secret `{id}` is not set")))?,
+        (None, None) => return Err(usage(format!("`--secret {text}` needs `src=` or `env=`"))),
+    };
+    Ok(((*id).to_owned(), content))
+}
