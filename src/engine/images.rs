@@ -188,7 +188,7 @@ pub async fn obtain(
         };
         match (&service.image.build, policy.no_build) {
             (Some(build), false) => {
-                super::building::build(&engine, &project, &service, build, policy.build, &progress)
+                super::building::build(&engine, &project, &service, build, &progress)
             }
             _ => pull(&engine, &service, &policy, &progress),
         }
@@ -205,7 +205,7 @@ pub async fn obtain(
 }
 
 /// The user's registry logins: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`, of whoever started the engine.
-fn credentials() -> Credentials {
+pub fn credentials() -> Credentials {
     let folder = std::env::var_os("DOCKER_CONFIG")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker")));

@@ -30,7 +30,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 use tokio::sync::watch;
@@ -64,6 +64,11 @@ struct State {
     published: BTreeMap<Slot, Vec<(PublishedPort, publish::Published)>>,
 }
 
+/// Where the host-wide record of uplinks is. The host's settings are shared, so all roots share it.
+pub fn uplinks() -> &'static Path {
+    Path::new("/run/banyan/uplinks")
+}
+
 fn host_failure(
     what: String,
     error: &(dyn std::error::Error + 'static),
@@ -86,7 +91,7 @@ impl Networks {
     /// Nothing exists yet.
     pub fn new() -> Self {
         Self {
-            uplinks: "/run/banyan/uplinks".into(),
+            uplinks: uplinks().to_owned(),
             zones: Arc::new(Zones::new()),
             forwarder: Arc::new(Forwarder::new("/etc/resolv.conf")),
             closing: watch::channel(false).0,
