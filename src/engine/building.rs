@@ -17,10 +17,7 @@ use banyan_runtime::{
     registry::Credentials,
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    path::PathBuf,
-    sync::OnceLock,
-};
+use std::{path::PathBuf, sync::OnceLock};
 
 /// What an image was built from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,7 +30,11 @@ struct Built {
 
 fn record_path(engine: &Engine, service: &Service) -> PathBuf {
     let name = hash_of(&service.image.name);
-    engine.roots.images().join("builds").join(format!("{}.json", &name[..32]))
+    engine
+        .roots
+        .images()
+        .join("builds")
+        .join(format!("{}.json", &name[..32]))
 }
 
 /// Whether `image` is what the section would build now.
@@ -48,7 +49,9 @@ pub fn is_current(
     image: &Image,
 ) -> Outcome<bool> {
     // A damaged record only means that it is built again, from the cache.
-    let Ok(Some(built)) = read_record::<Built>(&record_path(engine, service)) else { return Ok(false) };
+    let Ok(Some(built)) = read_record::<Built>(&record_path(engine, service)) else {
+        return Ok(false);
+    };
     if built.image != image.id.to_string() {
         return Ok(false);
     }
@@ -91,17 +94,29 @@ pub fn build(
     let image = build::build(&request, &engine.store, progress).map_err(|error| failed(service, &error))?;
     for name in std::iter::once(&service.image.name).chain(&section.tags) {
         let reference: Reference = name.parse().map_err(|error| {
-            Failure::caused(Fault::ProjectFile, format!("`{name}` is not an image name"), &error)
-                .at(service.places.get("build.tags").or(service.place.as_ref()))
+            Failure::caused(
+                Fault::ProjectFile,
+                format!("`{name}` is not an image name"),
+                &error,
+            )
+            .at(service.places.get("build.tags").or(service.place.as_ref()))
         })?;
         engine
             .store
             .tag(image.id, &reference)
             .map_err(|error| Failure::caused(Fault::Host, format!("cannot name image `{name}`"), &error))?;
     }
-    let built = Built { inputs: inputs.to_string(), image: image.id.to_string() };
-    write_record(&record_path(engine, service), &built)
-        .map_err(|error| Failure::caused(Fault::Host, "cannot remember what an image was built from", &error))?;
+    let built = Built {
+        inputs: inputs.to_string(),
+        image: image.id.to_string(),
+    };
+    write_record(&record_path(engine, service), &built).map_err(|error| {
+        Failure::caused(
+            Fault::Host,
+            "cannot remember what an image was built from",
+            &error,
+        )
+    })?;
     Ok(image)
 }
 
@@ -113,16 +128,29 @@ fn request<'a>(
     section: &Build,
     credentials: &'a Credentials,
 ) -> Outcome<BuildRequest<'a>> {
-    let place = || service.places.get("build.context").or(service.places.get("build")).or(service.place.as_ref());
+    let place = || {
+        service
+            .places
+            .get("build.context")
+            .or(service.places.get("build"))
+            .or(service.place.as_ref())
+    };
     if section.context.contains("://") || section.context.starts_with("git@") {
-        let what = format!("service `{}` is built from the remote context `{}`", service.name, section.context);
+        let what = format!(
+            "service `{}` is built from the remote context `{}`",
+            service.name, section.context
+        );
         let failure = Failure::new(Fault::ProjectFile, what).at(place());
         return Err(failure.hint("remote contexts are not supported: clone it and name the folder"));
     }
     let mut made = BuildRequest::new(section.context.clone().into(), &engine.launcher, credentials);
     made.dockerfile = section.dockerfile.clone().into();
     made.inline.clone_from(&section.dockerfile_inline);
-    made.args = section.args.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+    made.args = section
+        .args
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+        .collect();
     made.target.clone_from(&section.target);
     made.labels = section.labels.clone();
     made.no_cache = section.no_cache;
@@ -134,8 +162,14 @@ fn request<'a>(
         let context = match context.strip_prefix("service:") {
             None => context.clone(),
             Some(other) => {
-                let other = project.services.values().find(|service| service.name.as_str() == other);
-                other.map_or_else(|| context.clone(), |service| format!("docker-image://{}", service.image.name))
+                let other = project
+                    .services
+                    .values()
+                    .find(|service| service.name.as_str() == other);
+                other.map_or_else(
+                    || context.clone(),
+                    |service| format!("docker-image://{}", service.image.name),
+                )
             }
         };
         made.contexts.insert(name.clone(), context);
@@ -143,27 +177,39 @@ fn request<'a>(
     for secret in &section.secrets {
         let content = match project.secrets.get(&secret.source) {
             Some(FileSource::File(path)) => fs_err::read(path).map_err(|error| {
-                let what = format!("cannot read secret `{}` of the build of `{}`", secret.source, service.name);
+                let what = format!(
+                    "cannot read secret `{}` of the build of `{}`",
+                    secret.source, service.name
+                );
                 Failure::caused(Fault::Asked, what, &error).at(place())
             })?,
-            Some(FileSource::Environment(name)) => {
-                super::lock(&engine.environment).get(name).cloned().unwrap_or_default().into_bytes()
-            }
+            Some(FileSource::Environment(name)) => super::lock(&engine.environment)
+                .get(name)
+                .cloned()
+                .unwrap_or_default()
+                .into_bytes(),
             Some(FileSource::Content(text)) => text.clone().into_bytes(),
             Some(FileSource::Command(_)) | None => continue,
         };
         made.secrets.insert(secret.id.clone(), content);
     }
     for agent in &section.ssh {
-        let socket = agent.path.clone().or_else(|| std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from));
+        let socket = agent
+            .path
+            .clone()
+            .or_else(|| std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from));
         made.ssh.extend(socket.map(|socket| (agent.id.clone(), socket)));
     }
     Ok(made)
 }
 
 fn failed(service: &Service, error: &BuildError) -> Box<Failure> {
-    let failure = Failure::caused(Fault::Asked, format!("cannot build the image of service `{}`", service.name), error)
-        .at(service.places.get("build").or(service.place.as_ref()));
+    let failure = Failure::caused(
+        Fault::Asked,
+        format!("cannot build the image of service `{}`", service.name),
+        error,
+    )
+    .at(service.places.get("build").or(service.place.as_ref()));
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -187,9 +187,7 @@ pub async fn obtain(
             line: Mutex::new(Vec::new()),
         };
         match (&service.image.build, policy.no_build) {
-            (Some(build), false) => {
-                super::building::build(&engine, &project, &service, build, &progress)
-            }
+            (Some(build), false) => super::building::build(&engine, &project, &service, build, &progress),
             _ => pull(&engine, &service, &policy, &progress),
         }
         .map(Arc::new)

@@ -72,7 +72,7 @@ impl Mirror {
         size: u64,
         kept: &Path,
     ) -> Result<(), DebianError> {
-        let temporary = kept.with_extension(format!("{}", std::process::id()));
+        let temporary = kept.with_extension(crate::image::durable::unique());
         let failed = |cause| DebianError::Io {
             action: "write",
             path: temporary.clone(),

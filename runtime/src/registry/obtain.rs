@@ -4,8 +4,9 @@ use super::{client::RegistryError, credentials::Credentials, pull::pull};
 use crate::{
     container::Launcher,
     debian::{self, DebianError},
-    image::{Event, Image, Platform, Progress, Reference, Store, StoreError},
+    image::{Digest, Event, Image, Platform, Progress, Reference, Store, StoreError},
 };
+use rustix::fs::FlockOperation;
 
 /// When a registry is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +74,13 @@ pub fn obtain(
     launcher: &Launcher,
     progress: &dyn Progress,
 ) -> Result<Image, ObtainError> {
+    // Several services may want one image at once: the first obtains it, the others find it then. The lock is the
+    // kernel's, so a killed process frees it.
+    let _turn = match (policy, store.find(reference)) {
+        (Policy::Missing, Ok(Some(image))) if platform.accepts(&image.platform()) => return Ok(image),
+        (Policy::Never, _) => None,
+        _ => Some(store.lock(&turn_name(reference), FlockOperation::LockExclusive)?),
+    };
     let here = match store.find(reference) {
         // What is damaged is fetched again, if it may be.
         Err(error) if policy == Policy::Never => return Err(error.into()),
@@ -101,6 +109,12 @@ pub fn obtain(
             Err(cause) => Err(ObtainError::Pull { name, cause }),
         },
     }
+}
+
+/// The name of the lock that whoever obtains an image holds.
+fn turn_name(reference: &Reference) -> String {
+    let digest = Digest::of(reference.to_string().as_bytes()).hex();
+    format!("obtain-{}.lock", &digest[..16])
 }
 
 fn assemble(
