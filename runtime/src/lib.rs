@@ -41,3 +41,4 @@ pub mod registry;
 pub mod role;
 pub mod rootfs;
 pub mod sys;
+pub mod terminal;

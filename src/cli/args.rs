@@ -89,6 +89,8 @@ pub enum Command {
     /// Check the project files and print them as one file, with everything resolved
     #[command(alias = "convert")]
     Config(super::config::ConfigArgs),
+    /// Single containers, without a project
+    Container(super::container::ContainerArgs),
     /// Print the dependency graph of the services
     Graph(super::graph::GraphArgs),
     /// Bring the project up: build, create and start what is missing or changed
@@ -146,6 +148,7 @@ pub fn run(cli: &Cli) -> Outcome {
     let global = &cli.global;
     match &cli.command {
         Command::Config(args) => super::config::run(args, &cli.global),
+        Command::Container(args) => super::container::run(cli, args),
         Command::Graph(args) => super::graph::run(args, &cli.global),
         Command::Up(args) => up::up(global, args),
         Command::Down(args) => down::run(global, args),

@@ -7,6 +7,7 @@
 pub mod args;
 mod attached;
 pub mod config;
+pub mod container;
 pub mod context;
 mod down;
 mod drive;

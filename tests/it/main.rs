@@ -1,7 +1,9 @@
 //! Tests of the whole program against real containers. One binary; each subject has a module.
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod support;
 
+mod container;
 mod down;
 mod engine_crash;
 mod exit_codes;

@@ -172,6 +172,9 @@ impl Cgroup {
                 apply(path, &devices::v1_writes(rules))?;
             }
         }
+        if let (Some(path), true) = (&self.v2, self.v1.is_empty()) {
+            devices::attach(path, rules)?;
+        }
         Ok(())
     }
 

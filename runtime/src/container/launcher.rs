@@ -197,6 +197,22 @@ fn write_files(settings: &Settings, dir: &ContainerDir, cgroup: &Cgroup) -> Resu
     Ok(())
 }
 
+impl ContainerDir {
+    /// Writes the settings only, so that a container can be found by its name before it is created.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn reserve(&self, settings: &Settings) -> Result<(), LaunchError> {
+        let fail = |path: PathBuf| move |cause| LaunchError::Write { path, cause };
+        self.prepare().map_err(fail(self.state.clone()))?;
+        let path = paths::settings(&self.state);
+        let text = serde_json::to_vec(settings)
+            .map_err(std::io::Error::from)
+            .map_err(fail(path.clone()))?;
+        replace(&path, &text).map(drop).map_err(fail(path))
+    }
+}
+
 /// Files a container sees must be readable for all of its users, whatever our umask.
 pub(super) fn write_visible(path: &Path, content: &str) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};

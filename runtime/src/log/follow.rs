@@ -41,6 +41,16 @@ impl Watch {
         while rustix::io::read(&self.inotify, &mut buffer).is_ok_and(|length| length > 0) {}
     }
 
+    /// Waits until something changed or `other` became readable.
+    pub fn wait_or(&self, other: BorrowedFd<'_>) {
+        let mut list = [
+            PollFd::new(&self.inotify, PollFlags::IN),
+            PollFd::new(&other, PollFlags::IN),
+        ];
+        // Interrupted or not: the caller looks at everything anyway.
+        let _ = poll(&mut list, None);
+    }
+
     /// Waits until something changed or `timeout` passed; true when something changed.
     #[must_use]
     pub fn wait(&self, timeout: Duration) -> bool {

@@ -17,9 +17,9 @@ pub(crate) fn run(arguments: &[String]) -> u8 {
     if signals::block_all().is_err() {
         return 125;
     }
-    match clone::copy_process(&clone::CopyOptions::default()) {
-        Ok(clone::Copied::Child) => exec::leave(i32::from(become_program(arguments))),
-        Ok(clone::Copied::Parent { pid, .. }) => wait(pid),
+    match clone::fork() {
+        Ok(None) => exec::leave(i32::from(become_program(arguments))),
+        Ok(Some(child)) => wait(child),
         Err(_) => 125,
     }
 }

@@ -70,14 +70,29 @@ pub(crate) fn copy_process(options: &CopyOptions<'_>) -> io::Result<Copied> {
     // only single-threaded roles come here, so no other thread's lock can be held in the copy. `args` and `pidfd`
     // outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
-    match i32::try_from(result).ok().and_then(Pid::from_raw) {
-        Some(pid) => {
+    match i32::try_from(result).unwrap_or(-1) {
+        0 => Ok(Copied::Child),
+        pid if pid > 0 => {
             // SAFETY: the kernel stored a new descriptor in `pidfd` (CLONE_PIDFD), and nobody else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            let pid = Pid::from_raw(pid).expect("a positive number is a process id");
             Ok(Copied::Parent { pid, pidfd })
         }
-        None if result == 0 => Ok(Copied::Child),
-        None => Err(io::Error::last_os_error()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A plain copy (fork(2)) for the reaper, whose seccomp filter answers ENOSYS to clone3. The child's id, or `None` in the
+/// child.
+///
+/// # Errors
+/// `EAGAIN` at a limit of processes.
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: as for `copy_process`: only single-threaded roles come here.
+    match unsafe { libc::fork() } {
+        0 => Ok(None),
+        pid if pid > 0 => Ok(Pid::from_raw(pid)),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The only `unsafe` in the house: one file per mechanism of the kernel, each function the safe twin of one call.
 
+pub mod bpf;
 pub mod clone;
 pub mod close_range;
 pub mod exec;

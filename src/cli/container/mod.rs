@@ -1,0 +1,120 @@
+//! `banyan container …`: single containers, without a project, with Docker's flags.
+//!
+//! 1. [`flags`]: what may be typed for `run` and `create`; [`resolve`] turns it into the runtime's settings.
+//! 2. [`registry`]: containers by name or id, on disk.
+//! 3. [`run`]: create, start, attach, and the exit status; [`exec`] the same for additional processes.
+//! 4. [`life`]: stop, kill, restart, remove, pause, wait, update. [`show`]: ls, inspect, logs, top, stats.
+//!
+//! Deliberately absent: networks (a single container has none, the host's, or another container's), restart policies
+//! and health checks: those need somebody who stays, which is a project's engine.
+
+mod exec;
+mod flags;
+mod life;
+mod registry;
+mod resolve;
+mod run;
+mod show;
+mod value;
+
+use super::{Cli, CommandError, Exit, Outcome};
+use clap::Subcommand;
+use registry::Registry;
+
+/// `banyan container`. The hidden arguments stand in for the project's global flags of the same names, so that `-f`,
+/// `-p` and `--env-file` are free to mean below what they mean in `docker`.
+#[derive(Debug, clap::Args)]
+pub struct ContainerArgs {
+    #[arg(long = "project-file", hide = true)]
+    file: Vec<std::path::PathBuf>,
+    #[arg(long = "project-name", hide = true)]
+    project_name: Option<String>,
+    #[arg(long = "project-env-file", hide = true)]
+    env_file: Vec<std::path::PathBuf>,
+    #[command(subcommand)]
+    command: ContainerCommand,
+}
+
+/// The commands on single containers.
+#[derive(Debug, Subcommand)]
+pub enum ContainerCommand {
+    /// Create and start a container
+    Run(Box<run::Run>),
+    /// Create a container without starting it
+    Create(Box<run::Create>),
+    /// Start containers that were created or have stopped
+    Start(run::Start),
+    /// Run a command in a running container
+    Exec(Box<exec::Exec>),
+    /// Stop containers: a signal, time to obey, then a kill
+    Stop(life::Stop),
+    /// Send a signal to containers
+    Kill(life::Kill),
+    /// Stop and start containers
+    Restart(life::Stop),
+    /// Remove containers
+    Rm(life::Rm),
+    /// Freeze all processes of containers
+    Pause(life::Names),
+    /// Let frozen containers go on
+    Unpause(life::Names),
+    /// Wait for containers to end, and print their exit codes
+    Wait(life::Names),
+    /// Change the limits of running containers
+    Update(life::Update),
+    /// Remove all stopped containers
+    Prune(life::Prune),
+    /// List containers
+    #[command(visible_alias = "ps", alias = "list")]
+    Ls(show::Ls),
+    /// Show everything known of containers as JSON
+    Inspect(life::Names),
+    /// Show the output of a container
+    Logs(show::Logs),
+    /// Show the processes of a container
+    Top(show::Top),
+    /// Show what containers use
+    Stats(show::Stats),
+    /// Join a running container's input and output
+    Attach(run::Attach),
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// Whatever the command reports.
+pub fn run(cli: &Cli, args: &ContainerArgs) -> Outcome {
+    let registry = Registry::open(cli);
+    match &args.command {
+        ContainerCommand::Run(run) => run.run(&registry),
+        ContainerCommand::Create(create) => create.run(&registry),
+        ContainerCommand::Start(start) => start.run(&registry),
+        ContainerCommand::Exec(exec) => exec.run(&registry),
+        ContainerCommand::Stop(stop) => stop.run(&registry),
+        ContainerCommand::Kill(kill) => kill.run(&registry),
+        ContainerCommand::Restart(stop) => stop.restart(&registry),
+        ContainerCommand::Rm(rm) => rm.run(&registry),
+        ContainerCommand::Pause(names) => names.pause(&registry),
+        ContainerCommand::Unpause(names) => names.unpause(&registry),
+        ContainerCommand::Wait(names) => names.wait(&registry),
+        ContainerCommand::Update(update) => update.run(&registry),
+        ContainerCommand::Prune(prune) => prune.run(&registry),
+        ContainerCommand::Ls(ls) => ls.run(&registry),
+        ContainerCommand::Inspect(names) => show::inspect(names, &registry),
+        ContainerCommand::Logs(logs) => logs.run(&registry),
+        ContainerCommand::Top(top) => top.run(&registry),
+        ContainerCommand::Stats(stats) => stats.run(&registry),
+        ContainerCommand::Attach(attach) => attach.run(&registry),
+    }
+}
+
+/// Prints a line of data; a reader that went away is no error.
+fn print_line(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// An error of the user's: Docker's status 125 for everything before the program runs.
+fn refuse(what: impl Into<String>) -> CommandError {
+    CommandError::new(Exit::Status(125), what)
+}
