@@ -193,7 +193,15 @@ fn main() {
         let input = mutate(&mut random, &list);
         let begun = Instant::now();
         let result = std::panic::catch_unwind(|| target(&input));
-        let took = begun.elapsed();
+        let mut took = begun.elapsed();
+        // A machine at its limit is slow by itself: only an input that is slow every time is meant.
+        for _ in 0..3 {
+            if took > Duration::from_secs(1) && result.is_ok() {
+                let begun = Instant::now();
+                target(&input);
+                took = took.min(begun.elapsed());
+            }
+        }
         runs += 1;
         slowest = slowest.max(took);
         if result.is_err() || took > Duration::from_secs(1) {

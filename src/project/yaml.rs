@@ -361,6 +361,10 @@ impl Builder<'_> {
                 .hint("replace the tab by spaces (two for each level)");
             return;
         }
+        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+            self.report.error(at(offset, 1), "values are nested too deep");
+            return;
+        }
         let before = text.get(..offset).unwrap_or("");
         if let Some((open, bracket)) = unclosed(before) {
             let close = if bracket == '[' { ']' } else { '}' };

@@ -1,6 +1,8 @@
 //! From files to `Project`.
 
+mod bounds;
 mod corpus;
+mod dialects;
 mod invalid;
 
 use super::*;
