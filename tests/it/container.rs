@@ -626,27 +626,70 @@ fn life_from_create_to_rm() {
     assert_eq!(host.banyan(&["inspect", "one"]).code, 1);
 }
 
-#[test]
-fn a_killed_shim_leaves_a_container_that_can_be_removed() {
-    let Some(host) = Host::new() else { return };
-    let id = host.sleeper("orphan", &[]);
-    let record = fs::read_to_string(host.path("state/containers").join(&id).join("record.json")).unwrap();
+/// Kills the shim of a container, as its record names it, and waits until that shows.
+fn kill_shim(host: &Host, id: &str) {
+    let record = fs::read_to_string(host.path("state/containers").join(id).join("record.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     let shim = record["processes"][1]["pid"].as_i64().unwrap().to_string();
     Command::new("kill").args(["-9", &shim]).status().unwrap();
     eventually("the loss shows", || {
         host.banyan(&["ls"]).out.contains("without its shim")
     });
+}
+
+#[test]
+fn a_killed_shim_leaves_a_container_that_can_be_removed() {
+    let Some(host) = Host::new() else { return };
+    let id = host.sleeper("orphan", &[]);
+    kill_shim(&host, &id);
     assert!(host.banyan(&["logs", "orphan"]).code == 0);
     assert_eq!(host.banyan(&["rm", "-f", "orphan"]).code, 0);
-    let cgroups = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    for mount in cgroups
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    for mount in mounts
         .lines()
         .filter(|line| line.contains(" - cgroup"))
         .filter_map(|line| line.split(' ').nth(4))
     {
         assert!(!Path::new(mount).join(format!("banyan-{id}")).exists(), "{mount}");
     }
+}
+
+#[test]
+fn a_killed_shim_loses_no_line_and_no_exit_status() {
+    let Some(host) = Host::new() else { return };
+    let root = host.path("root");
+    let script = "echo before; until [ -e /tmp/alone ]; do sleep 0.01; done; echo alone; touch /tmp/said; \
+                  until [ -e /tmp/end ]; do sleep 0.01; done; echo after; exit 4";
+    let words = [
+        "run",
+        "-d",
+        "--name",
+        "kept",
+        "--rootfs",
+        root.to_str().unwrap(),
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let id = host.banyan(&words).out.trim().to_owned();
+    eventually("the first line", || {
+        host.banyan(&["logs", "kept"]).out == "before\n"
+    });
+    kill_shim(&host, &id);
+    fs::write(root.join("tmp/alone"), "").unwrap();
+    eventually("the container writes without a shim", || {
+        root.join("tmp/said").exists()
+    });
+    // Any command that needs the container brings its shim back.
+    assert!(host.banyan(&["top", "kept"]).out.contains("sh -c"));
+    eventually("what was written alone", || {
+        host.banyan(&["logs", "kept"]).out == "before\nalone\n"
+    });
+    fs::write(root.join("tmp/end"), "").unwrap();
+    eventually("the end", || host.banyan(&["ls", "-a"]).out.contains("Exited"));
+    assert_eq!(host.banyan(&["wait", "kept"]).out, "4\n");
+    assert_eq!(host.banyan(&["logs", "kept"]).out, "before\nalone\nafter\n");
 }
 
 #[test]

@@ -384,6 +384,18 @@ impl Container<Created> {
 }
 
 impl Container<Running> {
+    pub(super) fn adopted(
+        dir: ContainerDir,
+        cgroup: Cgroup,
+        hello: Hello,
+        pidfd: OwnedFd,
+        started: Started,
+    ) -> Self {
+        let mut container = Self::assemble(dir, cgroup, hello, pidfd, started.socket);
+        container.shim = Some(started.shim);
+        container
+    }
+
     /// When its program was executed, nanoseconds since 1970.
     #[must_use]
     pub fn started(&self) -> i64 {

@@ -3,7 +3,7 @@
 use super::{
     ContainerDir, LaunchError, Settings,
     exit::replace,
-    handle::{Container, Created},
+    handle::{Container, Created, Running},
     paths,
     record::Record,
 };
@@ -13,7 +13,7 @@ use crate::{
     process::{
         LaunchMaterial,
         launch::{Binary, start_shim},
-        message::Plan,
+        message::{Adoption, Plan},
     },
     rootfs,
 };
@@ -21,7 +21,7 @@ use rustix::fs::MemfdFlags;
 use serde::{Deserialize, Serialize};
 use std::{
     io::{Seek, Write},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -122,6 +122,50 @@ impl Launcher {
                 drop(started.socket);
                 let _ = shim.wait();
                 let _ = cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a running container whose shim was killed ([`super::Found::Orphaned`]) a new one: its output goes on to its
+    /// log from where it stopped, and its end will be recorded (Linux 6.15, and only if somebody reaps it: the host's
+    /// init, or an engine that is a subreaper). Its standard input and kept descriptors are gone.
+    ///
+    /// # Errors
+    /// `Ended` when it has ended meanwhile.
+    pub fn adopt(&self, dir: &ContainerDir) -> Result<Container<Running>, LaunchError> {
+        let read = |cause: std::io::Error| LaunchError::Write {
+            path: paths::record(&dir.state),
+            cause,
+        };
+        let text = std::fs::read(paths::record(&dir.state)).map_err(read)?;
+        let record: Record = serde_json::from_slice(&text).map_err(|error| read(error.into()))?;
+        let settings = dir.settings().map_err(|_| LaunchError::Ended)?;
+        let (container, _) = record.processes.ok_or(LaunchError::Ended)?;
+        let pidfd = container.open().ok_or(LaunchError::Ended)?;
+        let plan = Plan {
+            revive: None,
+            ..self.plan(&settings, dir, &record.cgroup, &Extras::default())?
+        };
+        let started = start_shim(&self.binary)?;
+        let adoption = Adoption {
+            plan,
+            pid: container.pid,
+            pipes: record.pipes,
+            started: record.created,
+        };
+        match started.adopt(adoption, pidfd.as_fd()) {
+            Ok(hello) => Ok(Container::adopted(
+                dir.clone(),
+                record.cgroup,
+                hello,
+                pidfd,
+                started,
+            )),
+            Err(error) => {
+                let mut shim = started.shim;
+                drop(started.socket);
+                let _ = shim.wait();
                 Err(error)
             }
         }

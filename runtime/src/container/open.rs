@@ -16,8 +16,8 @@ pub enum Found {
     Created(Container<Created>),
     /// Its program runs.
     Running(Container<Running>),
-    /// Its processes run, but its shim was killed: what it writes fills its pipes and then waits, and nobody will
-    /// record its end. [`remove`] with `force` ends it.
+    /// Its processes run, but its shim was killed: what it writes waits in its pipes, and nobody will record its end
+    /// unless [`super::Launcher::adopt`] gives it a new shim.
     Orphaned {
         /// Process id of its process 1.
         pid: i32,

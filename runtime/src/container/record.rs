@@ -28,6 +28,9 @@ pub(crate) struct Record {
     pub(crate) cgroup: Cgroup,
     /// Kept descriptors, by number in the shim.
     pub(crate) keep: Vec<i32>,
+    /// Inode numbers of the pipes it writes to, by which a new shim finds them again; stdout first.
+    #[serde(default)]
+    pub(crate) pipes: Vec<u64>,
     /// When it was created, nanoseconds since 1970.
     pub(crate) created: i64,
 }
@@ -41,15 +44,17 @@ impl Record {
             processes: None,
             cgroup: cgroup.clone(),
             keep: Vec::new(),
+            pipes: Vec::new(),
             created: crate::log::now(),
         })
     }
 
     /// Of a container at the barrier. The first process is the container's, the second its shim.
-    pub(crate) fn of(hello: &Hello, plan: &Plan) -> io::Result<Self> {
+    pub(crate) fn of(hello: &Hello, plan: &Plan, pipes: Vec<u64>) -> io::Result<Self> {
         let mut record = Self::planned(&plan.id, &plan.cgroup)?;
         record.processes = Some((Identified::of(hello.pid)?, Identified::of(hello.shim)?));
         record.keep.clone_from(&hello.keep);
+        record.pipes = pipes;
         Ok(record)
     }
 

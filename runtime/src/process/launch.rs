@@ -4,7 +4,7 @@
 //! socket that is its standard input. The program it runs is a read-only detached copy of our own binary's mount, so
 //! that no container can write the binary through `/proc/PID/exe` (CVE-2019-5736).
 
-use super::message::{self, Plan, Reply, Request};
+use super::message::{self, Adoption, Plan, Reply, Request};
 use crate::{
     container::LaunchError,
     rootfs::inside::clone_tree,
@@ -103,8 +103,20 @@ impl Started {
             .chain(&material.keep)
             .map(AsFd::as_fd)
             .collect();
-        message::send(&self.socket, &Request::Launch(Box::new(plan)), &descriptors)
-            .map_err(LaunchError::Talk)?;
+        self.ask(&Request::Launch(Box::new(plan)), &descriptors)
+    }
+
+    /// Hands a running container over and waits until the shim has it.
+    pub(crate) fn adopt(
+        &self,
+        adoption: Adoption,
+        container: BorrowedFd<'_>,
+    ) -> Result<message::Hello, LaunchError> {
+        self.ask(&Request::Adopt(Box::new(adoption)), &[container])
+    }
+
+    fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<message::Hello, LaunchError> {
+        message::send(&self.socket, request, descriptors).map_err(LaunchError::Talk)?;
         match message::receive::<Reply>(&self.socket).map_err(LaunchError::Talk)? {
             Some((Reply::Created(hello), _)) => Ok(hello),
             Some((Reply::Failed(failure), _)) => Err(LaunchError::Inside(failure)),

@@ -50,11 +50,24 @@ pub(crate) struct Plan {
     pub(crate) keep: usize,
 }
 
+/// A running container to take over. Its pidfd comes along.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Adoption {
+    pub(crate) plan: Plan,
+    pub(crate) pid: i32,
+    /// Inode numbers of its output pipes.
+    pub(crate) pipes: Vec<u64>,
+    /// When it was started, as well as that is known.
+    pub(crate) started: i64,
+}
+
 /// To the shim.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Make the container (first message on the inherited socket).
     Launch(Box<Plan>),
+    /// Take over a running container whose shim was killed (first message on the inherited socket).
+    Adopt(Box<Adoption>),
     /// Lift the barrier.
     Start,
     /// Give me a way to write to its standard input (or its terminal).

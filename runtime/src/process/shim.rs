@@ -11,7 +11,7 @@
 
 use super::{
     init::{self, Inherited},
-    message::{self, Hello, InitMessage, Plan, Reply, Request},
+    message::{self, Adoption, Hello, InitMessage, Plan, Reply, Request},
     stdio,
 };
 use crate::{
@@ -48,11 +48,14 @@ pub(crate) fn run(launcher: OwnedFd) -> u8 {
     // Leave the launcher's session: its terminal's Ctrl-C is not for us. Fails when we lead a group already: harmless.
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
-    let (plan, descriptors) = match message::receive::<Request>(&launcher) {
-        Ok(Some((Request::Launch(plan), descriptors))) => (plan, descriptors),
+    let made = match message::receive::<Request>(&launcher) {
+        Ok(Some((Request::Launch(plan), descriptors))) => Shim::launch(*plan, descriptors, launcher.as_fd()),
+        Ok(Some((Request::Adopt(adoption), descriptors))) => {
+            Shim::adopt(*adoption, descriptors, launcher.as_fd())
+        }
         _ => return 125,
     };
-    match Shim::launch(*plan, descriptors, launcher.as_fd()) {
+    match made {
         Ok(mut shim) => {
             shim.clients.push(launcher);
             shim.watch();
@@ -135,6 +138,47 @@ impl Shim {
         Ok(shim)
     }
 
+    /// Takes over a running container whose shim was killed. What it wrote meanwhile waits in its pipes, which its own
+    /// processes hold open.
+    fn adopt(
+        adoption: Adoption,
+        descriptors: Vec<OwnedFd>,
+        launcher: BorrowedFd<'_>,
+    ) -> Result<Self, Failure> {
+        let Adoption {
+            plan,
+            pid,
+            pipes,
+            started,
+        } = adoption;
+        let gone = |()| Err::<OwnedFd, _>(Errno::SRCH).at(Step::Wait, "container");
+        let pidfd = descriptors.into_iter().next().map_or_else(|| gone(()), Ok)?;
+        let shim = Self {
+            pid: Pid::from_raw(pid)
+                .ok_or(Errno::SRCH)
+                .at(Step::Wait, "container")?,
+            pidfd,
+            channel: None,
+            listener: listen(&plan.run)?,
+            clients: Vec::new(),
+            outputs: find_pipes(&plan, &pipes),
+            input: None,
+            terminal: false,
+            log: Writer::open(&paths::log(&plan.state), &plan.log).at(Step::Log, plan.state.display())?,
+            engine: None,
+            revival: Revival::No,
+            kept: Vec::new(),
+            started: Some(started),
+            plan,
+        };
+        let hello = shim.hello();
+        Record::of(&hello, &shim.plan, pipes)
+            .and_then(|record| record.write(&shim.plan.state))
+            .at(Step::Record, shim.plan.state.display())?;
+        let _ = message::send(launcher, &Reply::Created(hello), &[]);
+        Ok(shim)
+    }
+
     fn map_ids(&self) -> Result<(), Failure> {
         let (Some(uids), Some(gids)) = (&self.plan.uid_map, &self.plan.gid_map) else {
             return Ok(());
@@ -161,7 +205,12 @@ impl Shim {
             _ => return Err(Errno::CHILD).at(Step::Wait, "init"),
         }
         let hello = self.hello();
-        Record::of(&hello, &self.plan)
+        let pipes = if self.terminal { &[][..] } else { &self.outputs[..] };
+        let pipes = pipes
+            .iter()
+            .filter_map(|(pipe, _)| rustix::fs::fstat(pipe).ok().map(|status| status.st_ino))
+            .collect();
+        Record::of(&hello, &self.plan, pipes)
             .and_then(|record| record.write(&self.plan.state))
             .at(Step::Record, self.plan.state.display())?;
         // The launcher may be gone already; the container is recorded, and somebody else can start it.
@@ -301,7 +350,7 @@ impl Shim {
             let _ = message::send(client, reply, descriptors);
         };
         match request {
-            Request::Launch(_) => {}
+            Request::Launch(_) | Request::Adopt(_) => {}
             Request::Start => match &self.channel {
                 // The answer comes when init has executed or failed.
                 Some(channel) => {
@@ -390,6 +439,18 @@ impl Shim {
         }
     }
 
+    /// How an adopted container ended: the kernel tells once its parent (the host's init, or an engine) has reaped it,
+    /// which it offers no event for.
+    fn status_of_adopted(&self) -> Option<pidfd::Ended> {
+        for _ in 0..200 {
+            if let Some(ended) = pidfd::status_of_stranger(self.pidfd.as_fd()) {
+                return Some(ended);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        None
+    }
+
     /// The container has ended: everything in order, then the process may end.
     fn finish(&mut self, buffer: &mut [u8; BLOCK_SIZE]) {
         if self.channel.is_some() {
@@ -398,12 +459,18 @@ impl Shim {
         if self.plan.kill_cgroup {
             self.plan.cgroup.kill();
         }
-        let ended = pidfd::reap(self.pidfd.as_fd(), true).ok().flatten();
+        let ended = pidfd::reap(self.pidfd.as_fd(), true).unwrap_or_else(|_| self.status_of_adopted());
         for (source, stream) in std::mem::take(&mut self.outputs) {
             while matches!(self.log.take(&source, stream, buffer), Ok(Taken::Some)) {}
         }
+        let Some(ended) = ended else {
+            // Nobody could tell: better no record than a wrong one.
+            let _ = self.plan.cgroup.remove();
+            let _ = std::fs::remove_file(paths::socket(&self.plan.run));
+            return;
+        };
         let exit = Exit {
-            ended: ended.unwrap_or(pidfd::Ended::Signal(libc::SIGKILL)),
+            ended,
             out_of_memory: self.plan.cgroup.oom_kills() > 0,
             started: self.started,
             at: now(),
@@ -420,6 +487,26 @@ impl Shim {
             let _ = rustix::fs::fsync(&file);
         }
     }
+}
+
+/// The reading ends of pipes, found through whatever process of the container still holds them.
+fn find_pipes(plan: &Plan, pipes: &[u64]) -> Vec<(OwnedFd, Stream)> {
+    let processes = plan.cgroup.processes().unwrap_or_default();
+    let streams = pipes.iter().zip([Stream::Stdout, Stream::Stderr]);
+    let find = |inode: &u64| {
+        let name = format!("pipe:[{inode}]");
+        processes.iter().find_map(|pid| {
+            let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+            entries.map(|entry| entry.path()).find_map(|path| {
+                let same = std::fs::read_link(&path).is_ok_and(|target| target.as_os_str() == name.as_str());
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                same.then(|| rustix::fs::open(&path, flags, Mode::empty()).ok())?
+            })
+        })
+    };
+    streams
+        .filter_map(|(inode, stream)| Some((find(inode)?, stream)))
+        .collect()
 }
 
 struct Ready {

@@ -134,6 +134,14 @@ impl Entry {
     ) -> Result<banyan_runtime::container::Container<banyan_runtime::container::Running>, CommandError> {
         match self.found()? {
             Found::Running(container) => Ok(container),
+            // Its shim was killed: the next command brings it back.
+            Found::Orphaned { .. } => Registry::launcher()?.adopt(&self.dir).map_err(|error| {
+                CommandError::caused(
+                    Exit::Failed,
+                    format!("cannot take over container `{}`", self.settings.name),
+                    &error,
+                )
+            }),
             _ => Err(CommandError::new(
                 Exit::Failed,
                 format!("container `{}` is not running", self.settings.name),
