@@ -23,7 +23,7 @@ use banyan_runtime::{
     container::{Container, Created, Running},
     network::{
         Bridge, EMBEDDED_DNS, EmbeddedDns, Hall, HallSockets, MacAddress, Reach, Subnet, Uplink,
-        resolv_conf::ResolvConf,
+        host_subnets, resolv_conf::ResolvConf,
     },
 };
 use std::{
@@ -115,6 +115,8 @@ impl Networks {
         let avoid: Vec<Subnet> = servers
             .into_iter()
             .filter_map(|ip| Subnet::new(ip, if ip.is_ipv4() { 32 } else { 128 }).ok())
+            // What the host itself uses must be reached by leaving the hall. Without the list, it is merely not avoided.
+            .chain(host_subnets().unwrap_or_default())
             .collect();
         let plans = plan_networks(&project.networks, &avoid, &existing).map_err(|error| {
             let failure = Failure::caused(
@@ -351,8 +353,9 @@ impl Networks {
         let hall = Hall::create().map_err(|error| host_failure(what.into(), &error, error.hint()))?;
         let sockets =
             HallSockets::start(&hall).map_err(|error| host_failure(what.into(), &error, error.hint()))?;
-        let hall = Arc::new(hall);
-        (state.hall, state.sockets) = (Some(hall.clone()), Some(Arc::new(sockets)));
+        let (hall, sockets) = (Arc::new(hall), Arc::new(sockets));
+        self.forwarder.ask_from(&sockets);
+        (state.hall, state.sockets) = (Some(hall.clone()), Some(sockets));
         Ok(hall)
     }
 
@@ -732,7 +735,9 @@ impl Networks {
                 Uplink::ensure(&hall, &self.uplinks).map_err(|error| host_failure(what(), &error, None))?;
             state.uplink = Some(uplink);
         }
-        (state.hall, state.sockets) = (Some(Arc::new(hall)), Some(Arc::new(sockets)));
+        let sockets = Arc::new(sockets);
+        self.forwarder.ask_from(&sockets);
+        (state.hall, state.sockets) = (Some(Arc::new(hall)), Some(sockets));
         Ok(listeners)
     }
 

@@ -2,7 +2,9 @@
 
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, ipproto, listen, socket_with,
-    sockopt::{set_ipv6_v6only, set_socket_recv_buffer_size_force, set_socket_reuseaddr},
+    sockopt::{
+        set_ipv6_v6only, set_socket_recv_buffer_size_force, set_socket_reuseaddr, set_socket_reuseport,
+    },
 };
 use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
@@ -49,7 +51,21 @@ pub fn unbound(carries: Carries, ipv6: bool) -> io::Result<OwnedFd> {
 /// # Errors
 /// `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES` (ports below `net.ipv4.ip_unprivileged_port_start`), `EAFNOSUPPORT`.
 pub fn bound(carries: Carries, address: SocketAddr) -> io::Result<OwnedFd> {
+    bind_to(unbound(carries, address.is_ipv6())?, carries, address)
+}
+
+/// Like [`bound`], but another socket of the same user may be bound to the same address in this way
+/// (`SO_REUSEPORT`); the kernel then deals clients out among them.
+///
+/// # Errors
+/// As [`bound`].
+pub fn bound_shared(carries: Carries, address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = unbound(carries, address.is_ipv6())?;
+    set_socket_reuseport(&socket, true)?;
+    bind_to(socket, carries, address)
+}
+
+fn bind_to(socket: OwnedFd, carries: Carries, address: SocketAddr) -> io::Result<OwnedFd> {
     if address.is_ipv6() {
         set_ipv6_v6only(&socket, true)?;
     }

@@ -6,7 +6,10 @@ use super::{
     wire::{self, Answer, Code},
     zone::Zones,
 };
-use banyan_runtime::network::{FORWARDED_DNS_PORT, Hall, HallError};
+use banyan_runtime::{
+    network::{FORWARDED_DNS_PORT, Hall, HallError},
+    sys::socket::{Carries, bound_shared},
+};
 use std::{
     collections::HashMap,
     io,
@@ -80,10 +83,9 @@ pub fn bind(hall: &Hall, gateway: IpAddr) -> Result<Vec<Listener>, BindError> {
 }
 
 fn listen(address: SocketAddr) -> io::Result<Listener> {
-    let udp = std::net::UdpSocket::bind(address)?;
-    let tcp = std::net::TcpListener::bind(address)?;
-    udp.set_nonblocking(true)?;
-    tcp.set_nonblocking(true)?;
+    // Shared, so that a successor can start before its predecessor has ended; both answer from the same zones.
+    let udp = bound_shared(Carries::Datagrams, address)?.into();
+    let tcp = bound_shared(Carries::Streams, address)?.into();
     Ok(Listener { udp, tcp })
 }
 
@@ -110,8 +112,11 @@ pub async fn serve(
         ));
         tasks.spawn(serve_tcp(TcpListener::from_std(listener.tcp)?, server));
     }
-    // An error means that the sender is gone, which is an end as well.
-    let _ = shutdown.wait_for(|stop| *stop).await;
+    // Any change ends it, even one that was taken back before this task ran; an error means that the sender is gone,
+    // which is an end as well.
+    if !*shutdown.borrow_and_update() {
+        let _ = shutdown.changed().await;
+    }
     // Dropping the set aborts its tasks, which drop theirs.
     tasks.shutdown().await;
     Ok(())

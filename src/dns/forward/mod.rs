@@ -1,7 +1,9 @@
 //! The world outside: questions that are not ours go to the host's resolvers, or to a service's own servers.
 
+mod provider;
+
 use super::{answer::Query, server::bare, wire::Code};
-use banyan_runtime::network::resolv_conf::ResolvConf;
+use banyan_runtime::network::{HallSockets, resolv_conf::ResolvConf};
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query as ProtoQuery, ResponseCode},
     rr::{Name, RecordType},
@@ -9,14 +11,15 @@ use hickory_proto::{
 use hickory_resolver::{
     Resolver,
     config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    net::{DnsError, NetError},
 };
+use provider::Provider;
 use std::{
     collections::HashMap,
     fmt,
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -34,16 +37,18 @@ const RECHECK: Duration = Duration::from_secs(1);
 /// At most so many servers are asked, as the C library does.
 const SERVERS: usize = 3;
 
-type Upstream = Resolver<TokioRuntimeProvider>;
+type Upstream = Resolver<Provider>;
 
-/// Forwards questions. Queries leave from the namespace of the calling thread, so resolvers on the host's loopback
-/// work.
+/// Forwards questions. Those for the host's resolvers leave from the namespace of the calling thread, so resolvers on
+/// the host's loopback work; those for a service's own servers leave from the hall (see [`Forwarder::ask_from`]).
 pub struct Forwarder {
     resolv_conf: PathBuf,
     /// Written by [`Forwarder::host`].
     host: Mutex<Option<Host>>,
     /// One per list of servers that some service names. Written by [`Forwarder::own`].
     own: Mutex<HashMap<Arc<[IpAddr]>, Arc<Upstream>>>,
+    /// Where services' own servers are asked from. Written by [`Forwarder::ask_from`].
+    hall: Mutex<Weak<HallSockets>>,
 }
 
 impl fmt::Debug for Forwarder {
@@ -69,7 +74,15 @@ impl Forwarder {
             resolv_conf: resolv_conf.into(),
             host: Mutex::default(),
             own: Mutex::default(),
+            hall: Mutex::default(),
         }
+    }
+
+    /// Asks services' own `dns:` servers from inside the hall of `sockets`, where containers of the project can be
+    /// reached, for as long as these live.
+    pub fn ask_from(&self, sockets: &Arc<HallSockets>) {
+        *self.hall.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(sockets);
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Asks, and puts the answer together for the client. Always gives an answer, if only that it failed.
@@ -129,7 +142,7 @@ impl Forwarder {
             return host.upstream.clone();
         }
         let text = fs_err::read_to_string(&self.resolv_conf).unwrap_or_default();
-        let upstream = upstream(&ResolvConf::parse(&text).servers);
+        let upstream = upstream(&ResolvConf::parse(&text).servers, Weak::new());
         *host = Some(Host {
             checked: now,
             changed,
@@ -144,13 +157,14 @@ impl Forwarder {
         if let Some(known) = own.get(servers) {
             return Some(Arc::clone(known));
         }
-        let made = upstream(servers)?;
+        let hall = self.hall.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let made = upstream(servers, hall)?;
         own.insert(Arc::clone(servers), Arc::clone(&made));
         Some(made)
     }
 }
 
-fn upstream(servers: &[IpAddr]) -> Option<Arc<Upstream>> {
+fn upstream(servers: &[IpAddr], hall: Weak<HallSockets>) -> Option<Arc<Upstream>> {
     let servers: Vec<_> = servers
         .iter()
         .take(SERVERS)
@@ -169,7 +183,7 @@ fn upstream(servers: &[IpAddr]) -> Option<Arc<Upstream>> {
     options.positive_max_ttl = Some(LONGEST_CACHE);
     options.negative_max_ttl = Some(LONGEST_NEGATIVE_CACHE);
     let config = ResolverConfig::from_name_servers(servers);
-    let built = Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+    let built = Resolver::builder_with_config(config, Provider::new(hall))
         .with_options(options)
         .build();
     built
