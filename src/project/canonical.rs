@@ -229,6 +229,9 @@ fn report_short(wrong: short::Wrong, node: &mut Node, trail: &Trail<'_>, report:
     node.value = Value::Bad;
 }
 
+/// Most published ports of a project. Without a bound, a list of ranges would fill the memory.
+const PORTS: usize = 100_000;
+
 fn ports(node: &mut Node, trail: &Trail<'_>, report: &mut Report) {
     let Value::List(list) = &mut node.value else {
         return;
@@ -258,7 +261,19 @@ fn ports(node: &mut Node, trail: &Trail<'_>, report: &mut Report) {
             continue;
         }
         match short::ports(&text) {
-            Ok(list) => ports.extend(list.into_iter().map(|port| port_node(port, item.span))),
+            Ok(list) if report.ports + list.len() > PORTS => {
+                report
+                    .error(
+                        item.span,
+                        format!("`{trail}` brings the project above {PORTS} ports"),
+                    )
+                    .hint("publish only the ports that are used");
+                item.value = Value::Bad;
+            }
+            Ok(list) => {
+                report.ports += list.len();
+                ports.extend(list.into_iter().map(|port| port_node(port, item.span)));
+            }
             Err(wrong) => {
                 report_short(wrong, &mut item, &trail, report);
                 ports.push(item);

@@ -197,7 +197,8 @@ impl Check {
             Value::List(_) => self.list(node, &Shape::Text, trail, report),
             Value::Map(map) => {
                 for (key, entry) in map.iter_mut() {
-                    if !(null && entry.node.is_null()) && !key.starts_with("x-") {
+                    let nothing = null && entry.node.is_null();
+                    if !nothing && !key.starts_with("x-") {
                         self.value(&mut entry.node, &Shape::Record(record), &trail.key(key), report);
                     }
                 }

@@ -168,6 +168,8 @@ pub(crate) struct Report {
     pub(crate) sources: Sources,
     /// Variables are not replaced in this run (`config --no-interpolate`), so values that hold one cannot be judged.
     pub(crate) raw: bool,
+    /// Published ports made from ranges so far, for the bound on them.
+    pub(crate) ports: usize,
     list: Vec<Diagnostic>,
     errors: usize,
 }

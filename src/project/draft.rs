@@ -36,11 +36,16 @@ pub(crate) struct Drafter<'a> {
     pub(crate) broken: bool,
     /// The dialect of the first document.
     pub(crate) dialect: Option<Dialect>,
+    /// How many values `extends` has made.
+    copied: usize,
     /// All files read, in order.
     pub(crate) read: Vec<PathBuf>,
     /// Variables that the files mention.
     pub(crate) variables: BTreeMap<String, Variable>,
 }
+
+/// Most values that all `extends` together may make; 2,000 services of 250 values each.
+const COPIED: usize = 500_000;
 
 /// Where a set of files lives, and what its variables are.
 #[derive(Debug, Clone)]
@@ -63,6 +68,7 @@ impl<'a> Drafter<'a> {
             extended: HashMap::new(),
             broken: false,
             dialect: None,
+            copied: 0,
             read: vec![],
             variables: BTreeMap::new(),
         }
@@ -253,6 +259,12 @@ impl<'a> Drafter<'a> {
         let mut merged = merge(base, service, &services_trail.key(name), self.report);
         unique::service(&mut merged);
         merged.as_map_mut()?.shift_remove("extends");
+        self.copied += super::yaml::size(&merged);
+        if self.copied > COPIED {
+            self.report
+                .error(at, "the `extends` of this project copy too many values");
+            return None;
+        }
         Some(merged)
     }
 

@@ -143,10 +143,9 @@ fn value(node: &Node, shape: &Shape, keep: bool, extensions: Extensions) -> Opti
             let filled = record(node.as_map()?, table, extensions);
             (keep || !filled.is_empty()).then_some(Json::Object(filled))
         }
-        Shape::RecordOrNull(table) => match node.as_map() {
-            Some(map) => Some(Json::Object(record(map, table, extensions))),
-            None => None,
-        },
+        Shape::RecordOrNull(table) => node
+            .as_map()
+            .map(|map| Json::Object(record(map, table, extensions))),
         Shape::Ports => records(&schema::PORT),
         Shape::Mounts => records(&schema::MOUNT),
         Shape::Devices => records(&schema::DEVICE),

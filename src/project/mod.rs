@@ -225,8 +225,7 @@ fn project_name(
     let documents = sets.iter().flat_map(|(_, documents)| documents);
     let written = documents
         .filter_map(|document| document.get("name"))
-        .filter(|node| node.as_str().is_some())
-        .last();
+        .rfind(|node| node.as_str().is_some());
     if let Some(node) = written {
         let text = node.as_str().unwrap_or_default();
         let text = interpolate::substitute(text, &found.environment, &mut Vec::new()).unwrap_or_default();

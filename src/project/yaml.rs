@@ -14,8 +14,9 @@ use std::collections::HashMap;
 
 /// Deepest nesting; a project file needs about ten.
 const DEPTH: usize = 64;
-/// Most nodes that aliases may add to a document. Real files reach tens of thousands; 200,000 take about 30 MiB.
-const EXPANSION: usize = 200_000;
+/// Most nodes that aliases may add to a document. Real files reach tens of thousands; docker compose has the
+/// same bound.
+const EXPANSION: usize = 100_000;
 
 /// How far a text could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -458,7 +459,7 @@ fn explain(error: &ScanError, line: &str) -> (String, Option<&'static str>) {
 }
 
 /// How many nodes a tree holds.
-fn size(node: &Node) -> usize {
+pub(crate) fn size(node: &Node) -> usize {
     match &node.value {
         Value::List(list) => 1 + list.iter().map(size).sum::<usize>(),
         Value::Map(map) => 1 + map.values().map(|entry| 1 + size(&entry.node)).sum::<usize>(),
@@ -509,10 +510,11 @@ fn resolve(text: &str) -> Value {
     if let Some(number) = integer(&plain) {
         return Value::Int(number);
     }
-    if is_float(&plain) && (plain.contains(['.', 'e', 'E']) || plain.len() < 18) {
-        if let Ok(number) = plain.parse::<f64>() {
-            return Value::Float(number);
-        }
+    if is_float(&plain)
+        && (plain.contains(['.', 'e', 'E']) || plain.len() < 18)
+        && let Ok(number) = plain.parse::<f64>()
+    {
+        return Value::Float(number);
     }
     Value::Str(text.into())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// `volumes`, then `tmpfs`.
 pub(super) fn mounts(node: &Node, report: &mut Report) -> Vec<Mount> {
-    let listed = node.items("volumes").filter_map(|item| mount(item));
+    let listed = node.items("volumes").filter_map(mount);
     let mut mounts: Vec<Mount> = listed.collect();
     for item in node.items("tmpfs") {
         let Some(text) = item.as_str() else { continue };

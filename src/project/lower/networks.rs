@@ -4,7 +4,10 @@ use super::{super::node::Entry, Node, Report, parsed};
 use crate::model::{
     Attachment, Exposed, IpamPool, Network, NetworkMode, Protocol, PublishVia, PublishedPort, ServiceName,
 };
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 pub(super) fn network(key: &str, entry: &Entry, report: &mut Report) -> Network {
     let node = &entry.node;
@@ -147,7 +150,7 @@ pub(super) fn published(node: &Node) -> Vec<PublishedPort> {
 
 /// `expose`: ports and ranges, one entry a port.
 pub(super) fn exposed(node: &Node) -> Vec<Exposed> {
-    let mut list = Vec::new();
+    let mut list = BTreeSet::new();
     for text in node.texts_of("expose") {
         let (ports, proto) = text
             .split_once('/')
@@ -159,7 +162,5 @@ pub(super) fn exposed(node: &Node) -> Vec<Exposed> {
             }));
         }
     }
-    list.sort_unstable();
-    list.dedup();
-    list
+    list.into_iter().collect()
 }

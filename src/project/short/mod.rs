@@ -98,7 +98,7 @@ pub(crate) fn ports(text: &str) -> Result<Vec<Port>, Wrong> {
         });
     }
     // docker sorts the ports of one range as text.
-    list.sort_by_key(|port| port.target.to_string());
+    list.sort_by_cached_key(|port| port.target.to_string());
     Ok(list)
 }
 

@@ -74,3 +74,32 @@ fn long_texts_of_one_kind_take_linear_time() {
         let _ = load_files(&[("compose.yaml", &text)], |_| {});
     }
 }
+
+#[test]
+fn ranges_and_extends_cannot_fill_the_memory() {
+    let ranges = "\"0-65535\", ".repeat(2_000);
+    let text = format!(
+        "services: {{web: {{image: x, ports: [{ranges}], expose: [{}]}}}}\n",
+        ranges.replace("0-", "1-")
+    );
+    let wrong = load_files(&[("compose.yaml", &text)], |_| {}).expect_err("too many");
+    assert!(
+        wrong.0[0]
+            .message
+            .ends_with("brings the service above 65536 ports"),
+        "{}",
+        wrong.0[0].message
+    );
+    let mut text = format!(
+        "services:\n  base: {{image: x, command: [{}]}}\n",
+        "a, ".repeat(100_000)
+    );
+    for i in 0..500 {
+        let _ = writeln!(text, "  s{i}: {{extends: base}}");
+    }
+    let wrong = load_files(&[("compose.yaml", &text)], |_| {}).expect_err("too many");
+    assert_eq!(
+        wrong.0[0].message,
+        "the `extends` of this project copy too many values"
+    );
+}
