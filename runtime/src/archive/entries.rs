@@ -302,11 +302,18 @@ impl<R: Read> Entries<R> {
         while path.len() > 1 && path.ends_with(b"/") {
             path.pop();
         }
-        let mode = header
-            .mode()
+        let mode = or_zero(header, 100, header.mode())
             .map_err(|cause| self.damaged(format!("its mode is no number: {cause}")))?;
-        let uid = id(x.uid.map_or_else(|| number(header.uid(), "owner"), Ok)?, "owner")?;
-        let gid = id(x.gid.map_or_else(|| number(header.gid(), "group"), Ok)?, "group")?;
+        let uid = id(
+            x.uid
+                .map_or_else(|| number(or_zero(header, 108, header.uid()), "owner"), Ok)?,
+            "owner",
+        )?;
+        let gid = id(
+            x.gid
+                .map_or_else(|| number(or_zero(header, 116, header.gid()), "group"), Ok)?,
+            "group",
+        )?;
         let mtime = match x.mtime {
             Some(mtime) => mtime,
             None => (
@@ -533,6 +540,14 @@ impl<R: Read> Entries<R> {
     fn limit(&self, reason: String) -> TarError {
         TarError::Limit { reason }
     }
+}
+
+/// Some writers leave a number's eight bytes empty where they mean zero.
+fn or_zero<T: Default>(header: &tar::Header, at: usize, parsed: io::Result<T>) -> io::Result<T> {
+    let is_empty = header.as_bytes()[at..at + 8]
+        .iter()
+        .all(|byte| matches!(byte, 0 | b' '));
+    if is_empty { Ok(T::default()) } else { parsed }
 }
 
 fn is_special(kind: tar::EntryType) -> bool {
