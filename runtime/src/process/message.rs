@@ -156,7 +156,20 @@ fn receive_with<T: DeserializeOwned>(
     socket: impl AsFd,
     flags: RecvFlags,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut buffer = vec![0; LARGEST];
+    // Look at its length first: a shim should not touch more memory than a message has.
+    let length = loop {
+        match rustix::net::recv(
+            &socket,
+            &mut [0_u8; 1][..],
+            flags | RecvFlags::PEEK | RecvFlags::TRUNC,
+        ) {
+            Ok((_, length)) => break length.min(LARGEST),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+    };
+    let mut buffer = vec![0; length.max(1)];
     let (length, descriptors) = match message::receive(socket, &mut buffer, flags) {
         // The other end was killed with unread messages: the same as a closed end to us.
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),

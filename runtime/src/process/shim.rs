@@ -21,7 +21,7 @@ use crate::{
         Stream, Writer, now,
         writer::{BLOCK_SIZE, Taken},
     },
-    sys::{clone, exec, pidfd},
+    sys::{clone, exec, heap, pidfd},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -58,6 +58,8 @@ pub(crate) fn run(launcher: OwnedFd) -> u8 {
     match made {
         Ok(mut shim) => {
             shim.clients.push(launcher);
+            // Launching took memory that watching does not need.
+            heap::trim();
             shim.watch();
             0
         }
@@ -229,7 +231,11 @@ impl Shim {
 
     /// The loop. Ends with the container.
     fn watch(&mut self) {
-        let mut buffer = [0; BLOCK_SIZE];
+        // On the heap and not touched before it is needed: most containers are silent.
+        let buffer: Box<[u8]> = vec![0; BLOCK_SIZE].into();
+        let Ok(mut buffer) = Box::<[u8; BLOCK_SIZE]>::try_from(buffer) else {
+            return;
+        };
         let mut idle = false;
         loop {
             let ready = self.wait(idle);
@@ -442,7 +448,8 @@ impl Shim {
     /// How an adopted container ended: the kernel tells once its parent (the host's init, or an engine) has reaped it,
     /// which it offers no event for.
     fn status_of_adopted(&self) -> Option<pidfd::Ended> {
-        for _ in 0..200 {
+        // Ten seconds: a busy host's init takes its time.
+        for _ in 0..2000 {
             if let Some(ended) = pidfd::status_of_stranger(self.pidfd.as_fd()) {
                 return Some(ended);
             }

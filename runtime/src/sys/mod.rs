@@ -4,6 +4,7 @@ pub mod bpf;
 pub mod clone;
 pub mod close_range;
 pub mod exec;
+pub mod heap;
 pub mod host;
 pub mod link_up;
 pub mod message;
