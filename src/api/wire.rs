@@ -172,7 +172,10 @@ pub enum Message {
     /// Something happened to a container.
     Event(Event),
     /// The answer to `List`.
-    Containers(Vec<ContainerInfo>),
+    Containers {
+        /// All of them.
+        list: Vec<ContainerInfo>,
+    },
     /// The end: it worked.
     Done,
     /// The end: it did not.
@@ -315,4 +318,43 @@ pub struct Published {
     pub target: u16,
     /// `tcp` or `udp`.
     pub protocol: crate::model::Protocol,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_has_a_form_on_the_wire() {
+        let slot = Slot {
+            service: ServiceName::new("web").unwrap(),
+            number: 1,
+        };
+        let messages = [
+            Message::Waiting {
+                for_whom: "up".into(),
+            },
+            Message::Plan {
+                steps: Vec::new(),
+                kept: vec![(slot, "up to date".into())],
+            },
+            Message::Step {
+                step: 1,
+                state: StepState::Skipped("up to date".into()),
+            },
+            Message::Note {
+                service: None,
+                level: Level::Warning,
+                text: "careful".into(),
+            },
+            Message::Containers { list: Vec::new() },
+            Message::Done,
+            Message::Failed(Failure::new(Fault::Asked, "it failed")),
+        ];
+        for message in messages {
+            let line = serde_json::to_string(&message).unwrap();
+            let back: Message = serde_json::from_str(&line).unwrap();
+            assert_eq!(serde_json::to_string(&back).unwrap(), line);
+        }
+    }
 }

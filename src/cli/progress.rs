@@ -105,7 +105,7 @@ impl View {
                     row.transfer = Some((what.clone(), *done, *total));
                 }
             }
-            Message::Event(_) | Message::Containers(_) | Message::Done | Message::Failed(_) => {}
+            Message::Event(_) | Message::Containers { .. } | Message::Done | Message::Failed(_) => {}
         }
         self.draw(false);
     }

@@ -93,7 +93,7 @@ pub(super) fn list(
     let client = context::client(global, name);
     if let Some(mut answer) = client.ask_running(&Request::List).map_err(drive::unreachable)? {
         while let Some(message) = answer.read().map_err(drive::unreachable)? {
-            if let Message::Containers(containers) = message {
+            if let Message::Containers { list: containers } = message {
                 return Ok(containers);
             }
         }

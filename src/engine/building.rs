@@ -13,7 +13,7 @@ use crate::{
 use banyan_runtime::{
     build::{self, BuildError, BuildRequest, RunNetwork},
     image::{Image, Reference},
-    network::{Outbound, resolv_conf::ResolvConf},
+    network::{Outbound, UplinkError, resolv_conf::ResolvConf},
     registry::Credentials,
 };
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,10 @@ pub fn is_current(
         return Ok(false);
     }
     let credentials = Credentials::none();
-    let request = request(engine, project, service, section, &credentials)?;
+    let mut request = request(engine, project, service, section, &credentials)?;
+    // Nothing is run for a digest, but the kind of network counts in it.
+    let closed = || Err(UplinkError::NoRange);
+    request.network = network(section, &closed);
     let inputs = build::inputs_digest(&request, &engine.store).map_err(|error| failed(service, &error))?;
     Ok(inputs.to_string() == built.inputs)
 }
@@ -83,11 +86,7 @@ pub fn build(
         }
     };
     let mut request = request(engine, project, service, section, &credentials)?;
-    request.network = match section.network.as_deref() {
-        Some("none") => RunNetwork::None,
-        Some("host") => RunNetwork::Host,
-        _ => RunNetwork::Lazy(&open),
-    };
+    request.network = network(section, &open);
     request.resolv_conf = ResolvConf::from_host(&host).map(|servers| servers.render());
     // Taken before the build: a file that changes meanwhile makes the next `up` build again.
     let inputs = build::inputs_digest(&request, &engine.store).map_err(|error| failed(service, &error))?;
@@ -118,6 +117,18 @@ pub fn build(
         )
     })?;
     Ok(image)
+}
+
+/// The network of `RUN` steps.
+fn network<'a>(
+    section: &Build,
+    open: &'a (dyn Fn() -> Result<&'a Outbound, UplinkError> + Sync),
+) -> RunNetwork<'a> {
+    match section.network.as_deref() {
+        Some("none") => RunNetwork::None,
+        Some("host") => RunNetwork::Host,
+        _ => RunNetwork::Lazy(open),
+    }
 }
 
 /// The section as a request.

@@ -249,7 +249,9 @@ async fn answer(engine: &Arc<Engine>, request: Request, voice: &Voice) -> Outcom
             volumes,
         } => lifecycle::remove(engine, select, stop, volumes, voice).await,
         Request::List => {
-            voice.say(Message::Containers(observe::live(engine)));
+            voice.say(Message::Containers {
+                list: observe::live(engine),
+            });
             Ok(())
         }
         Request::Events => {
