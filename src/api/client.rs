@@ -43,6 +43,9 @@ pub enum ClientError {
     },
 }
 
+/// How often an engine that ends just as it is asked is replaced.
+const TRIES: u8 = 4;
+
 /// A project's engine, to be asked.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -70,11 +73,36 @@ impl Client {
     /// # Errors
     /// When no engine can be started or reached.
     pub fn ask(&self, request: &Request) -> Result<Answer, ClientError> {
-        let stream = match self.connect() {
-            Ok(stream) => stream,
-            Err(_) => self.start_and_connect()?,
-        };
-        self.send(stream, request)
+        let line = self.line_of(request)?;
+        let mut answer = self.ask_line(&line)?;
+        answer.again = Some((self.clone(), line, TRIES));
+        Ok(answer)
+    }
+
+    fn ask_line(&self, line: &[u8]) -> Result<Answer, ClientError> {
+        let mut tries = TRIES;
+        loop {
+            let stream = match self.connect() {
+                Ok(stream) => stream,
+                Err(_) => self.start_and_connect()?,
+            };
+            tries -= 1;
+            // An engine with nothing left to do may end just as it is asked: then another is started.
+            match self.send(stream, line) {
+                Err(_) if tries > 0 => {}
+                sent => return sent,
+            }
+        }
+    }
+
+    /// A request as one line.
+    fn line_of(&self, request: &Request) -> Result<Vec<u8>, ClientError> {
+        let mut line = serde_json::to_vec(request).map_err(|error| ClientError::Lost {
+            project: self.project.clone(),
+            cause: error.into(),
+        })?;
+        line.push(b'\n');
+        Ok(line)
     }
 
     /// Asks only when an engine runs already.
@@ -83,24 +111,22 @@ impl Client {
     /// When it is lost while being asked.
     pub fn ask_running(&self, request: &Request) -> Result<Option<Answer>, ClientError> {
         match self.connect() {
-            Ok(stream) => self.send(stream, request).map(Some),
+            Ok(stream) => self.send(stream, &self.line_of(request)?).map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    fn send(&self, mut stream: UnixStream, request: &Request) -> Result<Answer, ClientError> {
+    fn send(&self, mut stream: UnixStream, line: &[u8]) -> Result<Answer, ClientError> {
         let lost = |cause| ClientError::Lost {
             project: self.project.clone(),
             cause,
         };
-        let mut line = serde_json::to_vec(request)
-            .map_err(io::Error::other)
-            .map_err(lost)?;
-        line.push(b'\n');
-        stream.write_all(&line).map_err(lost)?;
+        stream.write_all(line).map_err(lost)?;
+        let lines = BufReader::with_capacity(64 * 1024, stream);
         Ok(Answer {
             project: self.project.clone(),
-            lines: BufReader::with_capacity(64 * 1024, stream),
+            lines,
+            again: None,
         })
     }
 
@@ -159,6 +185,8 @@ impl Client {
 pub struct Answer {
     project: ProjectName,
     lines: BufReader<UnixStream>,
+    /// How to ask again while nothing was heard: by whom, what, how often.
+    again: Option<(Client, Vec<u8>, u8)>,
 }
 
 impl Answer {
@@ -167,18 +195,29 @@ impl Answer {
     /// # Errors
     /// When reading fails or a line is not a message.
     pub fn read(&mut self) -> Result<Option<Message>, ClientError> {
-        let lost = |cause| ClientError::Lost {
-            project: self.project.clone(),
-            cause,
-        };
-        let mut line = String::new();
-        if self.lines.read_line(&mut line).map_err(lost)? == 0 {
-            return Ok(None);
+        loop {
+            let mut line = String::new();
+            let read = self.lines.read_line(&mut line);
+            let lost = |cause| ClientError::Lost {
+                project: self.project.clone(),
+                cause,
+            };
+            match (read, self.again.take()) {
+                // Nothing was heard: the engine ended before it took the request, so it is safe to ask another.
+                (Ok(0) | Err(_), Some((client, request, tries @ 1..))) => {
+                    *self = client.ask_line(&request)?;
+                    self.again = Some((client, request, tries - 1));
+                }
+                (Ok(0), _) => return Ok(None),
+                (Ok(_), _) => {
+                    return serde_json::from_str(&line)
+                        .map(Some)
+                        .map_err(io::Error::other)
+                        .map_err(lost);
+                }
+                (Err(cause), _) => return Err(lost(cause)),
+            }
         }
-        serde_json::from_str(&line)
-            .map(Some)
-            .map_err(io::Error::other)
-            .map_err(lost)
     }
 
     /// The connection, for a caller that wants to shut it down from another thread.

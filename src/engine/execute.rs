@@ -797,7 +797,8 @@ pub async fn start_container(engine: &Arc<Engine>, keeper: &Arc<Keeper>) -> Outc
             .change(engine, |record| record.published = published)
             .map_err(|error| Failure::caused(Fault::Host, "cannot write a container's record", &error))?;
     }
-    keeper.watch_over(engine, running, now());
+    let started = running.started();
+    keeper.watch_over(engine, running, started);
     let record = keeper.record();
     engine.events.tell(&record, "start", &[]);
     if !record.service.post_start.is_empty() {

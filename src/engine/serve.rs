@@ -36,6 +36,8 @@ use tokio::{
 
 /// Threads that wait for the kernel on behalf of steps; more would only queue there.
 const BLOCKING_THREADS: usize = 16;
+/// How long an engine that has the lock may take until it serves.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long an engine without containers waits for another request before it ends.
 const LINGER: Duration = Duration::from_millis(50);
 
@@ -48,7 +50,7 @@ pub fn run(roots: &Roots, project: &ProjectName) -> io::Result<()> {
     fs_err::create_dir_all(&folder)?;
     fs_err::set_permissions(&folder, PermissionsExt::from_mode(0o700))?;
     fs_err::create_dir_all(roots.project(project))?;
-    let Some(_lock) = take_lock(&roots.engine_lock(project))? else {
+    let Some(_lock) = lock_or_other(roots, project)? else {
         return say_ready();
     };
     banyan_runtime::sys::host::detach_session();
@@ -64,21 +66,66 @@ pub fn run(roots: &Roots, project: &ProjectName) -> io::Result<()> {
     let served = runtime.block_on(serve(roots, project));
     // The lock is still held: nobody else can have bound a socket that this would remove.
     let _ = std::fs::remove_file(roots.engine_socket(project));
+    if super::record::Record::of_project(roots, project.as_str()).is_ok_and(|records| records.is_empty()) {
+        sweep(roots, project);
+    }
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-fn take_lock(path: &Path) -> io::Result<Option<File>> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(error),
+/// The project's lock; `None` when another engine has it and serves already. An engine that has the lock and does not
+/// serve yet (it takes over what a killed one left) is waited for.
+fn lock_or_other(roots: &Roots, project: &ProjectName) -> io::Result<Option<File>> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(lock) = take_lock(&roots.engine_lock(project))? {
+            return Ok(Some(lock));
+        }
+        if std::os::unix::net::UnixStream::connect(roots.engine_socket(project)).is_ok() {
+            return Ok(None);
+        }
+        if std::time::Instant::now() > deadline {
+            return Err(io::Error::other(
+                "another engine of the project has the lock and does not answer",
+            ));
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// Takes the lock at `path`; `None` when somebody else has it. The last engine of a project removes the file, so a lock
+/// on a file that is no longer there is no lock.
+fn take_lock(path: &Path) -> io::Result<Option<File>> {
+    use std::os::unix::fs::MetadataExt;
+    loop {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        fs_err::create_dir_all(folder)?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+        if std::fs::metadata(path)
+            .is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()))
+        {
+            return Ok(Some(file));
+        }
+    }
+}
+
+/// Removes what the run folder of a project without containers holds: nobody needs it any more.
+fn sweep(roots: &Roots, project: &ProjectName) {
+    let folder = roots.project_run(project);
+    for name in ["engine.sock", "revive.lock", "engine.lock"] {
+        // Absent is as good as removed.
+        let _ = std::fs::remove_file(folder.join(name));
+    }
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// Whoever started us waits for this line on our standard output.

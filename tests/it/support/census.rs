@@ -81,19 +81,32 @@ fn pids() -> Vec<String> {
         .collect()
 }
 
+/// Whether a process is ours: it runs our program, lives in a container (another namespace of processes), or is a dead
+/// child that nobody fetched.
+fn is_ours(pid: &str) -> bool {
+    let link = |path: &str| fs::read_link(path).ok();
+    let runs_us = link(&format!("/proc/{pid}/exe")).is_some_and(|exe| exe.starts_with(super::BANYAN));
+    let contained =
+        link(&format!("/proc/{pid}/ns/pid")).is_some_and(|ns| Some(ns) != link("/proc/self/ns/pid"));
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let dead_child =
+        fields.first() == Some(&"Z") && fields.get(1) == Some(&std::process::id().to_string().as_str());
+    runs_us || contained || dead_child
+}
+
 fn processes() -> BTreeSet<String> {
-    let own = std::process::id().to_string();
     pids()
         .into_iter()
-        .filter(|pid| *pid != own)
-        .filter_map(|pid| {
-            let command = fs::read_to_string(format!("/proc/{pid}/cmdline"))
-                .ok()?
-                .replace('\0', " ");
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // Kernel threads come and go.
-            let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
-            (parent != "2" && pid != "2").then(|| format!("{pid} {command}"))
+        .filter(|pid| is_ours(pid))
+        .map(|pid| {
+            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            format!("{pid} {}", command.replace('\0', " "))
         })
         .collect()
 }
@@ -184,10 +197,9 @@ fn unix_sockets() -> BTreeSet<String> {
 }
 
 fn locks() -> BTreeSet<String> {
-    // Number, pid and position change; file and kind do not.
     let of = |line: &String| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        Some(format!("{} {}", fields.get(1)?, fields.get(5)?))
+        is_ours(fields.get(4)?).then(|| fields.join(" "))
     };
     lines("/proc/locks").iter().filter_map(of).collect()
 }

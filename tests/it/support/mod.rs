@@ -223,3 +223,22 @@ pub(crate) fn http_get(port: u16, path: &str) -> std::io::Result<String> {
         _ => Err(std::io::Error::other(answer)),
     }
 }
+
+/// Posts a form to an HTTP server on the loopback interface.
+pub(crate) fn http_post(port: u16, path: &str, form: &str) -> std::io::Result<()> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n{form}",
+        form.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    match answer.get(9..10) {
+        Some("2" | "3") => Ok(()),
+        _ => Err(std::io::Error::other(answer)),
+    }
+}

@@ -1,0 +1,131 @@
+//! Nothing is left behind: the leak census around whole projects. A binary of its own, and one test, because the census
+//! looks at the whole machine.
+
+#[path = "it/support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use support::{
+    Root, can_run_containers,
+    census::{Census, assert_nothing_left},
+    wait_until,
+};
+
+const PROJECT: &str = r#"
+services:
+  web:
+    image: busybox
+    command: ["httpd", "-f", "-p", "80", "-h", "/www"]
+    ports: ["127.0.0.1::80"]
+    volumes: ["data:/data", "/scratch"]
+    stop_signal: SIGKILL
+  client:
+    image: busybox
+    command: ["sleep", "1000"]
+    stop_signal: SIGKILL
+    depends_on: [web]
+    networks: [default, back]
+networks:
+  back: {internal: true}
+volumes:
+  data: {}
+"#;
+
+/// How many times a project goes up and down; `BANYAN_CYCLES=1000` for a soak.
+fn cycles() -> usize {
+    std::env::var("BANYAN_CYCLES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(50)
+}
+
+#[test]
+fn up_and_down_leave_the_machine_as_it_was() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project("census", PROJECT);
+    // The first run makes folders and unpacks the image; the census is about what comes after.
+    project.ok(&["up", "-d"]);
+    project.ok(&["down", "-v", "-t", "0"]);
+    let folders: [&Path; 2] = [root.path(), Path::new("/run/banyan")];
+    let before = settled(&folders);
+    for _ in 0..cycles() {
+        project.ok(&["up", "-d"]);
+        project.ok(&["down", "-v", "-t", "0"]);
+    }
+    assert_nothing_left(&before, &folders, &[]);
+    killed_while_running(&root, &folders, &before);
+}
+
+/// The census once it no longer changes: the kernel frees namespaces a little later.
+fn settled(folders: &[&Path]) -> Census {
+    wait_until(10, "a machine that does not change", || {
+        let first = Census::take(folders, &[]);
+        std::thread::park_timeout(std::time::Duration::from_millis(300));
+        (Census::take(folders, &[]) == first).then_some(first)
+    })
+}
+
+/// Engine and shims are killed at different moments; the next `down` leaves nothing all the same.
+fn killed_while_running(root: &Root, folders: &[&Path], before: &Census) {
+    for (round, victim) in ["engine", "banyan-shim", "engine"].into_iter().enumerate() {
+        let project = root.project("killed", PROJECT);
+        project.ok(&["up", "-d"]);
+        for pid in processes_of(root, victim) {
+            assert!(
+                std::process::Command::new("kill")
+                    .args(["-9", &pid])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        project.ok(&["down", "-v", "-t", "0"]);
+        let mut leaks = Vec::new();
+        for _ in 0..100 {
+            leaks = Census::take(folders, &["src"]).leaks(before);
+            if leaks.is_empty() {
+                break;
+            }
+            std::thread::park_timeout(std::time::Duration::from_millis(50));
+        }
+        assert!(
+            leaks.is_empty(),
+            "round {round}, {victim} killed; left behind:\n{}",
+            leaks.join("\n")
+        );
+    }
+}
+
+/// Process ids of this root's engines or shims.
+fn processes_of(root: &Root, kind: &str) -> Vec<String> {
+    let mark = root.path().display().to_string();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else {
+            continue;
+        };
+        let ours = match kind {
+            "engine" => command.contains("\0engine\0") && command.contains(&mark),
+            // A shim's command line names nothing; its parent is an engine of this root, or it holds files of it.
+            _ => {
+                command.starts_with(kind)
+                    && std::fs::read_dir(entry.path().join("fd"))
+                        .into_iter()
+                        .flatten()
+                        .flatten()
+                        .any(|fd| {
+                            std::fs::read_link(fd.path())
+                                .is_ok_and(|target| target.display().to_string().contains(&mark))
+                        })
+            }
+        };
+        if ours {
+            found.push(pid);
+        }
+    }
+    found
+}
