@@ -84,7 +84,6 @@ pub enum Ansi {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one value of it in a process")]
 pub enum Command {
     /// Check the project files and print them as one file, with everything resolved
     #[command(alias = "convert")]

@@ -298,13 +298,9 @@ impl Run<'_, '_> {
                     .or_else(|| option("source").or(option("target"))?.rsplit('/').next())
                     .unwrap_or("");
                 let Some(content) = self.request.secrets.get(id) else {
-                    return if is_on("required") {
-                        Err(StepError::Value(format!(
-                            "the secret `{id}` is required and was not given"
-                        )))
-                    } else {
-                        Ok(())
-                    };
+                    let missing =
+                        || StepError::Value(format!("the secret `{id}` is required and was not given"));
+                    return if is_on("required") { Err(missing()) } else { Ok(()) };
                 };
                 if let Some(name) = option("env") {
                     gear.environment
@@ -323,27 +319,30 @@ impl Run<'_, '_> {
                     });
                 }
             }
-            _ => {
-                let id = option("id").unwrap_or("default");
-                let Some(socket) = self.request.ssh.get(id) else {
-                    return if is_on("required") {
-                        Err(StepError::Value(format!(
-                            "the ssh agent `{id}` is required and was not given"
-                        )))
-                    } else {
-                        Ok(())
-                    };
-                };
-                let target = target.unwrap_or_else(|| "/run/buildkit/ssh_agent.0".into());
-                gear.environment.push(format!("SSH_AUTH_SOCK={target}"));
-                let kind = MountKind::Bind {
-                    source: socket.clone(),
-                    recursive: false,
-                    propagation: Propagation::Private,
-                };
-                gear.add(Some(target), kind, false);
-            }
+            _ => self.agent(mount, target, gear)?,
         }
+        Ok(())
+    }
+
+    /// `--mount=type=ssh`: an agent's socket.
+    fn agent(&self, mount: &RunMount, target: Option<String>, gear: &mut Gear) -> Result<(), StepError> {
+        let id = mount.options.get("id").map_or("default", String::as_str);
+        let Some(socket) = self.request.ssh.get(id) else {
+            let is_required = mount
+                .options
+                .get("required")
+                .is_some_and(|value| value != "false");
+            let missing = || StepError::Value(format!("the ssh agent `{id}` is required and was not given"));
+            return if is_required { Err(missing()) } else { Ok(()) };
+        };
+        let target = target.unwrap_or_else(|| "/run/buildkit/ssh_agent.0".into());
+        gear.environment.push(format!("SSH_AUTH_SOCK={target}"));
+        let kind = MountKind::Bind {
+            source: socket.clone(),
+            recursive: false,
+            propagation: Propagation::Private,
+        };
+        gear.add(Some(target), kind, false);
         Ok(())
     }
 

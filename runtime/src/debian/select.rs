@@ -26,11 +26,8 @@ pub fn select<'a>(index: &'a Index, more: &[String]) -> Result<Vec<&'a Package>,
     let mut waiting: VecDeque<(Vec<String>, String)> =
         roots.into_iter().map(|(name, by)| (vec![name], by)).collect();
     let mut later: VecDeque<(Vec<String>, String)> = VecDeque::new();
-    loop {
-        // Groups with one alternative first: they may satisfy the others.
-        let Some((group, by)) = waiting.pop_front().or_else(|| later.pop_front()) else {
-            break;
-        };
+    // Groups with one alternative first: they may satisfy the others.
+    while let Some((group, by)) = waiting.pop_front().or_else(|| later.pop_front()) {
         if group.iter().any(|name| is_satisfied(index, &chosen, name)) {
             continue;
         }

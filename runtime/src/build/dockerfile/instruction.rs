@@ -457,7 +457,7 @@ fn pairs(name: &str, rest: &str, escape: char) -> Result<Vec<(String, String)>, 
         return Ok(vec![(first.clone(), value.to_owned())]);
     }
     let pair = |word: &String| match word.split_once('=') {
-        Some((key, _)) if key.is_empty() => Err(format!("`{word}` has no name before `=`")),
+        Some(("", _)) => Err(format!("`{word}` has no name before `=`")),
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
         None => Err(format!("`{word}` is not `name=value`")),
     };

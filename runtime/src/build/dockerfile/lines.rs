@@ -61,8 +61,7 @@ pub fn split(text: &str) -> Result<(Directives, Vec<Line>), ParseError> {
         }
         let number = at + 1;
         let mut joined = String::new();
-        loop {
-            let Some(raw) = physical.get(at) else { break };
+        while let Some(raw) = physical.get(at) {
             at += 1;
             // Comments and empty lines may stand between continued lines.
             if !joined.is_empty() && (raw.trim().is_empty() || raw.trim_start().starts_with('#')) {
