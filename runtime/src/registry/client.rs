@@ -243,9 +243,7 @@ impl Client {
                 }
                 // A name that does not resolve or a port nobody listens at will not change in seconds.
                 Err(ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => TRIES_OVER,
-                Err(ureq::Error::Io(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                    TRIES_OVER
-                }
+                Err(ureq::Error::Io(error)) if is_final(error) => TRIES_OVER,
                 Err(ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)) => TRIES_OVER,
                 Err(_) => pause,
             };
@@ -405,6 +403,16 @@ impl Client {
             },
         }
     }
+}
+
+/// Whether asking again within seconds would fail in the same way.
+fn is_final(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    // A failed look-up has no kind of its own in the standard library.
+    matches!(
+        error.kind(),
+        ConnectionRefused | HostUnreachable | NetworkUnreachable
+    ) || error.to_string().starts_with("failed to lookup address")
 }
 
 /// Stands for "do not try again".
