@@ -250,7 +250,8 @@ fn ports(node: &mut Node, trail: &Trail<'_>, report: &mut Report) {
             continue;
         }
         let Some(text) = item.scalar_text() else { continue };
-        if report.raw && text.contains('$') {
+        // Once the bound is passed and reported, nothing more is made.
+        if report.ports > PORTS || (report.raw && text.contains('$')) {
             ports.push(item);
             continue;
         }
@@ -268,6 +269,7 @@ fn ports(node: &mut Node, trail: &Trail<'_>, report: &mut Report) {
                         format!("`{trail}` brings the project above {PORTS} ports"),
                     )
                     .hint("publish only the ports that are used");
+                report.ports += list.len();
                 item.value = Value::Bad;
             }
             Ok(list) => {

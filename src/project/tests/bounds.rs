@@ -77,10 +77,10 @@ fn long_texts_of_one_kind_take_linear_time() {
 
 #[test]
 fn ranges_and_extends_cannot_fill_the_memory() {
-    let ranges = "\"0-65535\", ".repeat(2_000);
+    let ranges: String = (1..5).map(|first| format!("\"{first}-65535\", ")).collect();
     let text = format!(
         "services: {{web: {{image: x, ports: [{ranges}], expose: [{}]}}}}\n",
-        ranges.replace("0-", "1-")
+        ranges
     );
     let wrong = load_files(&[("compose.yaml", &text)], |_| {}).expect_err("too many");
     assert!(
