@@ -5,12 +5,13 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 6 voice | `cli`, `api` |
-//! | 5 verbs | `engine` |
-//! | 4 time | `scheduler`, `supervisor` |
-//! | 3 hands | `network`, `dns`, `state`, `logs`, `volumes` |
-//! | 2 judgement | `project`, `plan` |
-//! | 1 words | `model`, `graph` |
+//! | 7 voice | `cli` |
+//! | 6 verbs | `engine`, `api` |
+//! | 5 time | `scheduler`, `supervisor` |
+//! | 4 hands | `network`, `dns`, `logs`, `volumes` |
+//! | 3 judgement | `project`, `plan` |
+//! | 2 | `graph`, `state` |
+//! | 1 words | `model` |
 //! | 0 ground | the crate `banyan-runtime` |
 #![forbid(unsafe_code)]
 
