@@ -23,7 +23,7 @@ fn the_php_and_mysql_example_answers_and_keeps_its_rows() {
         return;
     }
     let root = Root::new();
-    let port = free_port();
+    let port = support::free_port();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/php-mysql/compose.yaml");
     let banyan = |arguments: &[&str]| {
         let output = root
@@ -62,12 +62,4 @@ fn the_php_and_mysql_example_answers_and_keeps_its_rows() {
     );
     rows("rows: 0");
     banyan(&["down", "-v"]);
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }

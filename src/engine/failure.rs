@@ -62,8 +62,4 @@ impl Failure {
 pub type Outcome<T = ()> = Result<T, Box<Failure>>;
 
 /// Everything that went wrong on a way that does not stop at the first error.
-#[expect(
-    clippy::vec_box,
-    reason = "failures travel boxed everywhere; unboxing them only here would copy"
-)]
 pub type Failures = Vec<Box<Failure>>;

@@ -1,6 +1,7 @@
 //! The harness: a root of one's own, projects in it, images made of busybox, waiting with a deadline.
 
 #![allow(dead_code, reason = "each test binary uses its own part of the harness")]
+#![allow(clippy::unwrap_used, reason = "a harness that cannot go on fails its test")]
 
 pub(crate) mod census;
 pub(crate) mod image;
@@ -241,4 +242,13 @@ pub(crate) fn http_post(port: u16, path: &str, form: &str) -> std::io::Result<()
         Some("2" | "3") => Ok(()),
         _ => Err(std::io::Error::other(answer)),
     }
+}
+
+/// A port of the loopback interface that nobody has now.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
