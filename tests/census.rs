@@ -1,6 +1,8 @@
 //! Nothing is left behind: the leak census around whole projects. A binary of its own, and one test, because the census
 //! looks at the whole machine.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "it/support/mod.rs"]
 mod support;
 
