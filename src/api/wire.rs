@@ -91,9 +91,21 @@ pub struct Up {
     pub parallel: usize,
     /// Plan only.
     pub dry_run: bool,
+    /// Only get images: `build` those with a build section, `pull` the others.
+    pub images_only: Option<ImagesOnly>,
     /// Variables for secrets, configs and build secrets from the environment, only those that are referred to. Never
     /// stored.
     pub environment: BTreeMap<String, String>,
+}
+
+/// What `build` and `pull` get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImagesOnly {
+    /// Images of services with a build section.
+    Build,
+    /// Images of services without one.
+    Pull,
 }
 
 /// `down`.

@@ -1,6 +1,6 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
-use super::{Outcome, down, engine, exec, image, lifecycle, lifecycle::Verb, logs, ps, small, up};
+use super::{Outcome, down, engine, exec, image, lifecycle, lifecycle::Verb, logs, ps, small, up, volume};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -104,6 +104,15 @@ pub enum Command {
     Exec(exec::Exec),
     /// Create containers without starting them
     Create(up::Create),
+    /// Build images of services
+    Build(up::Build),
+    /// Pull images of services
+    Pull(up::Pull),
+    /// Named volumes of this machine
+    #[command(subcommand)]
+    Volume(volume::VolumeCommand),
+    /// List the project's volumes
+    Volumes(volume::OfProject),
     /// Start stopped containers
     Start(lifecycle::Services),
     /// Stop containers without removing them
@@ -155,6 +164,10 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Logs(args) => logs::run(global, args),
         Command::Exec(args) => exec::run(global, args),
         Command::Create(args) => up::create(global, args),
+        Command::Build(args) => up::build(global, args),
+        Command::Pull(args) => up::pull(global, args),
+        Command::Volume(command) => volume::run(global, command),
+        Command::Volumes(args) => volume::of_project(global, args),
         Command::Start(args) => lifecycle::run(global, &Verb::Start(args)),
         Command::Stop(args) => lifecycle::run(global, &Verb::Stop(args)),
         Command::Restart(args) => lifecycle::run(global, &Verb::Restart(args)),

@@ -28,6 +28,7 @@ pub mod table;
 pub mod terminal;
 pub mod terminal_session;
 mod up;
+mod volume;
 
 pub use args::{Ansi, Cli, Global, Progress};
 pub use exit::Exit;

@@ -6,7 +6,7 @@
 
 use super::{CommandError, Exit, Global, Outcome, attached, context, drive, terminal};
 use crate::{
-    api::wire::{ContainerInfo, Message, Request, Up as Wanted},
+    api::wire::{ContainerInfo, ImagesOnly, Message, Request, Up as Wanted},
     model::{FileSource, Project, ServiceName},
     plan::Phase,
 };
@@ -201,8 +201,114 @@ fn wanted(global: &Global, args: &Common) -> Result<Wanted, CommandError> {
         timeout: None,
         parallel: global.parallel,
         dry_run: global.dry_run,
+        images_only: None,
         environment,
     })
+}
+
+/// Flags of `build`.
+#[derive(Debug, Clone, Args)]
+pub struct Build {
+    /// Only these services
+    services: Vec<String>,
+    /// Do every step anew
+    #[arg(long)]
+    no_cache: bool,
+    /// Refresh base images
+    #[arg(long)]
+    pull: bool,
+    /// Set a build argument: NAME=VALUE; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    build_arg: Vec<String>,
+    /// Services that the named ones depend on, too
+    #[arg(long)]
+    with_dependencies: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Flags of `pull`.
+#[derive(Debug, Clone, Args)]
+pub struct Pull {
+    /// Only these services
+    services: Vec<String>,
+    /// When: `always`, or only what is `missing`
+    #[arg(long, default_value = "always", value_parser = ["always", "missing"])]
+    policy: String,
+    /// Services that the named ones depend on, too
+    #[arg(long)]
+    include_deps: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Runs `build`.
+///
+/// # Errors
+/// The Dockerfile's line and the failed command's last output.
+pub(super) fn build(global: &Global, args: &Build) -> Outcome {
+    let mut wanted = images_only(global, &args.services, ImagesOnly::Build)?;
+    wanted.build = true;
+    wanted.no_deps = !args.with_dependencies;
+    for section in wanted
+        .project
+        .services
+        .values_mut()
+        .filter_map(|service| service.image.build.as_mut())
+    {
+        section.no_cache |= args.no_cache;
+        section.pull |= args.pull;
+        for argument in &args.build_arg {
+            let (name, value) = match argument.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (argument.as_str(), context::environment().remove(argument)),
+            };
+            section.args.insert(name.to_owned(), value);
+        }
+    }
+    converge(&quiet(global, args.quiet), wanted)?;
+    Ok(Exit::Success)
+}
+
+/// Runs `pull`.
+///
+/// # Errors
+/// Which image cannot be had, and why.
+pub(super) fn pull(global: &Global, args: &Pull) -> Outcome {
+    let mut wanted = images_only(global, &args.services, ImagesOnly::Pull)?;
+    wanted.pull = Some(args.policy.clone());
+    wanted.no_deps = !args.include_deps;
+    converge(&quiet(global, args.quiet), wanted)?;
+    Ok(Exit::Success)
+}
+
+fn images_only(global: &Global, services: &[String], which: ImagesOnly) -> Result<Wanted, CommandError> {
+    let common = Common {
+        services: services.to_vec(),
+        build: false,
+        no_build: false,
+        pull: None,
+        force_recreate: false,
+        no_recreate: false,
+        remove_orphans: false,
+        scale: Vec::new(),
+        yes: false,
+        quiet_pull: false,
+    };
+    Ok(Wanted {
+        images_only: Some(which),
+        ..wanted(global, &common)?
+    })
+}
+
+fn quiet(global: &Global, quiet: bool) -> Global {
+    let mut global = global.clone();
+    if quiet {
+        global.progress = super::Progress::Quiet;
+    }
+    global
 }
 
 /// Asks the engine to converge.

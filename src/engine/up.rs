@@ -10,7 +10,7 @@
 
 use super::{Engine, Outcome, Voice, execute::Execution, images, observe};
 use crate::{
-    api::wire::{Failure, Fault, Level, Message, StepState, Up},
+    api::wire::{Failure, Fault, ImagesOnly, Level, Message, StepState, Up},
     graph::Graph,
     model::{Condition, MountKind, Project, ServiceName, hash_of},
     plan::{Action, Desired, Observed, Plan, Recreate, StepId, reconcile},
@@ -32,6 +32,9 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
     let project = Arc::new(wanted.project.clone());
     let services = chosen(&project, &wanted)?;
     super::lock(&engine.environment).extend(wanted.environment.clone());
+    if let Some(which) = wanted.images_only {
+        return get_images(engine, &project, &wanted, &services, which, voice).await;
+    }
     let observed = observed(engine, &project, &wanted, &services, voice).await?;
     let plan = plan(engine, &project, &wanted, &services, &observed)?;
     tell(&plan, voice);
@@ -56,6 +59,41 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
         wait_for_all(engine, &project, &services, wanted.wait_timeout).await?;
     }
     Ok(())
+}
+
+/// `build` and `pull`: images only, all at the same time.
+async fn get_images(
+    engine: &Arc<Engine>,
+    project: &Arc<Project>,
+    wanted: &Up,
+    services: &BTreeSet<ServiceName>,
+    which: ImagesOnly,
+    voice: &Voice,
+) -> Outcome {
+    let mut plan = Plan::default();
+    for service in services.iter().filter_map(|name| project.services.get(name)) {
+        if service.image.build.is_some() == (which == ImagesOnly::Build) {
+            plan.add(
+                Action::Image {
+                    service: service.name.clone(),
+                },
+                "asked for",
+                &[],
+            );
+        }
+    }
+    tell(&plan, voice);
+    if wanted.dry_run {
+        return Ok(());
+    }
+    let execution = Arc::new(Execution::new(
+        engine.clone(),
+        project.clone(),
+        wanted,
+        voice.clone(),
+    ));
+    let walked = walk(&execution, &plan, wanted.parallel).await;
+    outcome(&walked, &plan, project).map_or(Ok(()), Err)
 }
 
 /// Services asked for, with what they depend on.

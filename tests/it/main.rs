@@ -8,6 +8,7 @@ mod down;
 mod engine_crash;
 mod exit_codes;
 mod faults;
+mod images_and_volumes;
 mod lifecycle;
 mod networking;
 mod up;
