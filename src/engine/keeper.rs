@@ -15,6 +15,7 @@ use crate::{
 };
 use banyan_runtime::container::{Container, ContainerError, Created, Ended, Exit, Process, Running};
 use std::{
+    os::fd::AsFd,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -409,7 +410,7 @@ pub fn info(record: Record, live: Live) -> ContainerInfo {
 /// Watches a running container until its end, and sees to its restart.
 async fn watch_one(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mutex<Container<Running>>>) {
     let health = tokio::spawn(watch_health(engine.clone(), keeper.clone(), container.clone()));
-    let exit = wait_for_end(&container).await;
+    let exit = wait_for_end(&engine, &keeper.id(), &container).await;
     health.abort();
     *super::lock(&keeper.running) = None;
     let record = keeper.record();
@@ -469,44 +470,67 @@ async fn watch_one(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mute
     }
 }
 
-/// Waits until the end of a container is recorded. When its shim is killed first, nobody records it: the end is then
-/// that of its process, with an unknown status.
-async fn wait_for_end(container: &Arc<Mutex<Container<Running>>>) -> Exit {
-    let poll = |fd: std::io::Result<std::os::fd::OwnedFd>| fd.and_then(super::capture::readable);
-    let (news, end) = {
-        let container = super::lock(container);
-        (
-            poll(container.end_fd().try_clone_to_owned()),
-            poll(container.pidfd().try_clone_to_owned()),
-        )
-    };
-    let lost = || Exit {
-        ended: Ended::Signal(9),
+/// Waits until the end of a container is recorded. When its shim is killed, it gets a new one; where that cannot be, the
+/// end is that of its process, which is then our child because this engine is a subreaper.
+async fn wait_for_end(engine: &Arc<Engine>, id: &str, container: &Arc<Mutex<Container<Running>>>) -> Exit {
+    loop {
+        let (news, process) = {
+            let container = super::lock(container);
+            (
+                container.end_fd().try_clone_to_owned(),
+                container.pidfd().try_clone_to_owned(),
+            )
+        };
+        let (Ok(news), Ok(process)) = (news.and_then(super::capture::readable), process) else {
+            tracing::error!("a container cannot be watched: too many open files?");
+            return lost(None);
+        };
+        loop {
+            let ready = news.readable().await;
+            match super::lock(container).try_wait() {
+                Ok(Some(exit)) => return exit,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a shim was lost");
+                    break;
+                }
+            }
+            if let Ok(mut ready) = ready {
+                ready.clear_ready();
+            }
+        }
+        let (launching, dir) = (engine.clone(), super::execute::container_dir(engine, id));
+        let adopted = tokio::task::spawn_blocking(move || launching.launcher.adopt(&dir)).await;
+        match adopted {
+            Ok(Ok(renewed)) => {
+                *super::lock(container) = renewed;
+                // The new shim is not the parent: it learns the status when we have fetched it.
+                tokio::spawn(fetched(process));
+            }
+            _ => return lost(fetched(process).await),
+        }
+    }
+}
+
+/// The end of a process that became our child; `None` when somebody else fetched it.
+async fn fetched(process: std::os::fd::OwnedFd) -> Option<Ended> {
+    let end = super::capture::readable(process).ok()?;
+    // An error of the poll only means that it is over.
+    let _ = end.readable().await;
+    let process = end.into_inner();
+    let reaped =
+        tokio::task::spawn_blocking(move || banyan_runtime::sys::pidfd::reap(process.as_fd(), true)).await;
+    reaped.ok()?.ok()?
+}
+
+/// The end of a container that nobody recorded.
+fn lost(ended: Option<Ended>) -> Exit {
+    Exit {
+        ended: ended.unwrap_or(Ended::Signal(9)),
         out_of_memory: false,
         started: None,
         at: now(),
-    };
-    let (Ok(news), Ok(end)) = (news, end) else {
-        tracing::error!("a container cannot be watched: too many open files?");
-        return lost();
-    };
-    loop {
-        let ready = news.readable().await;
-        match super::lock(container).try_wait() {
-            Ok(Some(exit)) => return exit,
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "a shim was lost");
-                break;
-            }
-        }
-        if let Ok(mut ready) = ready {
-            ready.clear_ready();
-        }
     }
-    // The answer is the end itself; an error of the poll only means that it is over.
-    let _ = end.readable().await;
-    lost()
 }
 
 async fn watch_health(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mutex<Container<Running>>>) {

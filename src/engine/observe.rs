@@ -131,7 +131,11 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
     let mut running = Vec::new();
     for record in records {
         let dir = container_dir(engine, &record.id);
-        let (live, state) = live_of(&dir);
+        let (live, mut state) = live_of(&dir);
+        if let Some(Found::Orphaned { .. }) = state {
+            // Its shim was killed too: a new one goes on with its output and records its end.
+            state = engine.launcher.adopt(&dir).ok().map(Found::Running);
+        }
         let keeper = Arc::new(Keeper::new(engine, record, live.clone()));
         engine.keep(keeper.clone());
         if let Some(Found::Running(container)) = state {

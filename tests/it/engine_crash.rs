@@ -87,3 +87,69 @@ fn the_engine_ends_with_its_last_container() {
         (&"exited".into(), &0.into())
     );
 }
+
+#[test]
+fn a_killed_shim_is_replaced_and_neither_output_nor_status_is_lost() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "shim",
+        r#"
+services:
+  a:
+    image: busybox
+    command: ["sh", "-c", "trap 'echo ending; exit 7' TERM; echo one; while :; do sleep 0.05; done"]
+"#,
+    );
+    project.ok(&["up", "-d"]);
+    let id = project.id("a");
+    wait_until(5, "its first line", || {
+        (project.ok(&["logs", "--no-log-prefix"]) == "one\n").then_some(())
+    });
+    let engine = engines(&project).remove(0);
+    let before = shims_of(&engine);
+    assert_eq!(before.len(), 1, "{before:?}");
+    assert!(
+        Command::new("kill")
+            .args(["-9", &before[0]])
+            .status()
+            .unwrap()
+            .success()
+    );
+    wait_until(5, "another shim", || {
+        let now = shims_of(&engine);
+        (now.len() == 1 && now != before).then_some(())
+    });
+    assert_eq!(project.container("a")["State"], "running");
+    assert_eq!(project.id("a"), id);
+    project.ok(&["stop"]);
+    assert_eq!(project.container("a")["ExitCode"], 7, "the exit status was lost");
+    assert_eq!(project.ok(&["logs", "--no-log-prefix"]), "one\nending\n");
+}
+
+/// Process ids of the living shims whose parent is the engine.
+fn shims_of(engine: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if fields.get(1) == Some(&engine)
+            && fields.first() != Some(&"Z")
+            && command.starts_with("banyan-shim")
+        {
+            found.push(pid);
+        }
+    }
+    found
+}
