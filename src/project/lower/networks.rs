@@ -4,10 +4,7 @@ use super::{super::node::Entry, Node, Report, parsed};
 use crate::model::{
     Attachment, Exposed, IpamPool, Network, NetworkMode, Protocol, PublishVia, PublishedPort, ServiceName,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 pub(super) fn network(key: &str, entry: &Entry, report: &mut Report) -> Network {
     let node = &entry.node;
@@ -148,19 +145,32 @@ pub(super) fn published(node: &Node) -> Vec<PublishedPort> {
     node.items("ports").filter_map(port).collect()
 }
 
-/// `expose`: ports and ranges, one entry a port.
+/// `expose`: ports and ranges, one entry a port and protocol, in order.
+///
+/// Ranges are joined before any port is made, so that thousands of ranges over all ports cost what one does.
 pub(super) fn exposed(node: &Node) -> Vec<Exposed> {
-    let mut list = BTreeSet::new();
+    let mut ranges: BTreeMap<Protocol, Vec<(u16, u16)>> = BTreeMap::new();
     for text in node.texts_of("expose") {
         let (ports, proto) = text
             .split_once('/')
             .map_or((text.as_str(), None), |(ports, p)| (ports, Some(p)));
-        if let Ok((first, last)) = super::super::short::range(ports, &text) {
-            list.extend((first..=last).map(|port| Exposed {
-                port,
-                protocol: protocol(proto),
-            }));
+        if let Ok(range) = super::super::short::range(ports, &text) {
+            ranges.entry(protocol(proto)).or_default().push(range);
         }
     }
-    list.into_iter().collect()
+    let mut list = Vec::new();
+    for (protocol, mut ranges) in ranges {
+        ranges.sort_unstable();
+        let mut next = 0_u32;
+        for (first, last) in ranges {
+            let new = u32::from(first).max(next)..=u32::from(last);
+            list.extend(
+                new.filter_map(|port| u16::try_from(port).ok())
+                    .map(|port| Exposed { port, protocol }),
+            );
+            next = next.max(u32::from(last) + 1);
+        }
+    }
+    list.sort_unstable();
+    list
 }

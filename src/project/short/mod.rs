@@ -71,20 +71,25 @@ pub(crate) fn ports(text: &str) -> Result<Vec<Port>, Wrong> {
     }
     let (first, last) = range(container, text)?;
     let count = u32::from(last - first) + 1;
-    let published = |i: u16| -> Result<String, Wrong> {
-        if host.is_empty() {
-            return Ok(String::new());
-        }
+    // Read once, not for each port: the text may be long (leading zeros), and a range has up to 65,536 ports.
+    let hosts = if host.is_empty() {
+        None
+    } else {
         let (start, end) = range(host, text)?;
-        match u32::from(end - start) + 1 {
-            hosts if hosts == count => Ok((start + i).to_string()),
-            // Several host ports for one container port: any of them.
-            _ if count == 1 => Ok(format!("{start}-{end}")),
-            hosts => Err(wrong(
+        let hosts = u32::from(end - start) + 1;
+        // Several host ports for one container port: any of them.
+        if hosts != count && count != 1 {
+            return Err(wrong(
                 format!("`{text}` maps {hosts} host ports to {count} container ports"),
                 "give both ranges the same length",
-            )),
+            ));
         }
+        Some((start, end))
+    };
+    let published = |i: u16| match hosts {
+        None => String::new(),
+        Some((start, end)) if count == 1 && start != end => format!("{start}-{end}"),
+        Some((start, _)) => (start + i).to_string(),
     };
     debug_assert!(count <= RANGE);
     let mut list = Vec::with_capacity(count as usize);
@@ -92,7 +97,7 @@ pub(crate) fn ports(text: &str) -> Result<Vec<Port>, Wrong> {
         let host_ip = ip.to_owned();
         list.push(Port {
             host_ip,
-            published: published(i)?,
+            published: published(i),
             target,
             protocol: protocol.clone(),
         });

@@ -103,3 +103,27 @@ fn ranges_and_extends_cannot_fill_the_memory() {
         "the `extends` of this project copy too many values"
     );
 }
+
+#[test]
+fn exposed_ranges_are_joined_before_ports_are_made() {
+    // Each range alone makes 65,000 ports; made one by one, 5,000 of them would take minutes.
+    let ranges: String = (0..5_000)
+        .map(|i| {
+            format!(
+                "\"{}-65535/{}\", ",
+                1 + i % 9,
+                if i % 2 == 0 { "tcp" } else { "udp" }
+            )
+        })
+        .collect();
+    let project = super::compose(&format!(
+        "services: {{all: {{image: x, expose: [{ranges}]}}, few: {{image: x, expose: ['85', '80-82', '81-83/tcp', '82/udp']}}}}\n"
+    ));
+    assert_eq!(super::service(&project, "all").expose.len(), 2 * 65_535);
+    let few: Vec<String> = super::service(&project, "few")
+        .expose
+        .iter()
+        .map(|exposed| format!("{}/{}", exposed.port, exposed.protocol))
+        .collect();
+    assert_eq!(few, ["80/tcp", "81/tcp", "82/tcp", "82/udp", "83/tcp", "85/tcp"]);
+}
