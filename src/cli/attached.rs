@@ -20,6 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The first output may be stamped a moment before the start is noticed; so much earlier is shown too, in nanoseconds.
+const BEFORE_START: i64 = 200_000_000;
+
 /// What is shown, and what ends it.
 #[derive(Debug, Clone)]
 pub(super) struct Attached {
@@ -89,7 +92,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
                 directory,
             };
             let options = ReaderOptions {
-                since: since.or(container.started),
+                since: since.or(container.started.map(|at| at - BEFORE_START)),
                 ..ReaderOptions::default()
             };
             if followed.add(source, options).is_ok() {

@@ -12,7 +12,7 @@ use super::{Engine, Outcome, Voice, execute::Execution, images, observe};
 use crate::{
     api::wire::{Failure, Fault, ImagesOnly, Level, Message, StepState, Up},
     graph::Graph,
-    model::{Condition, MountKind, Project, ServiceName, hash_of},
+    model::{Condition, Mount, MountKind, Project, ServiceName, hash_of},
     plan::{Action, Desired, Observed, Plan, Recreate, StepId, reconcile},
     scheduler::{self, Walked},
 };
@@ -32,6 +32,7 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
     let project = Arc::new(wanted.project.clone());
     let services = chosen(&project, &wanted)?;
     super::lock(&engine.environment).extend(wanted.environment.clone());
+    refuse_unsupported(&project, &services)?;
     if let Some(which) = wanted.images_only {
         return get_images(engine, &project, &wanted, &services, which, voice).await;
     }
@@ -57,6 +58,43 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
     }
     if wanted.wait && !wanted.no_start {
         wait_for_all(engine, &project, &services, wanted.wait_timeout).await?;
+    }
+    Ok(())
+}
+
+/// What the project file may say and this engine does not do yet is refused: ignoring it would surprise.
+fn refuse_unsupported(project: &Project, services: &BTreeSet<ServiceName>) -> Outcome {
+    for service in services.iter().filter_map(|name| project.services.get(name)) {
+        let overlay = |mount: &Mount| matches!(mount.kind, MountKind::Bind { overlay: true, .. });
+        let external = service
+            .networks
+            .keys()
+            .any(|key| project.networks.get(key).is_some_and(|n| n.external));
+        let unsupported = [
+            (service.ready.is_some(), "`x-banyan.ready`", "use a `healthcheck`"),
+            (
+                !service.pre_start.is_empty(),
+                "`pre_start`",
+                "use a service that others wait for until it completed",
+            ),
+            (
+                service.mounts.iter().any(overlay),
+                "an overlay bind",
+                "use a plain bind, or `:ro`",
+            ),
+            (external, "an external network", "use a network of the project"),
+        ];
+        if let Some((_, what, instead)) = unsupported.iter().find(|(asked, ..)| *asked) {
+            return Err(Failure::new(
+                Fault::ProjectFile,
+                format!(
+                    "service `{}` asks for {what}, which is not supported yet",
+                    service.name
+                ),
+            )
+            .at(service.place.as_ref())
+            .hint(*instead));
+        }
     }
     Ok(())
 }

@@ -174,7 +174,7 @@ fn up_attached_shows_output_and_ends_with_the_containers() {
     let root = Root::new();
     let project = root.project(
         "attached",
-        "services:\n  one:\n    image: busybox\n    command: [\"sh\", \"-c\", \"echo from one; exit 3\"]\n",
+        "services:\n  one:\n    image: busybox\n    command: [\"sh\", \"-c\", \"echo from one; sleep 1; exit 3\"]\n",
     );
     let ran = project.run(&["up"]);
     assert!(
