@@ -75,8 +75,18 @@ pub fn load(global: &Global, services: &[String]) -> Result<Project, CommandErro
             Ok(loaded.project)
         }
         Err(diagnostics) => {
-            let what = "the project cannot be read";
-            Err(CommandError::new(Exit::ProjectFile, what).details(diagnostics.to_text(&options.working_dir)))
+            let text = diagnostics.to_text(&options.working_dir);
+            // When it can be read without the names typed, they are the mistake.
+            let without = LoadOptions {
+                services: Vec::new(),
+                ..options
+            };
+            let (exit, what) = if !services.is_empty() && project::load(&without).is_ok() {
+                (Exit::Failed, "no such service")
+            } else {
+                (Exit::ProjectFile, "the project cannot be read")
+            };
+            Err(CommandError::new(exit, what).details(text))
         }
     }
 }

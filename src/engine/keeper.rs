@@ -127,11 +127,14 @@ impl Keeper {
     }
 
     /// Runs, is frozen, or waits for its restart.
-    pub fn is_active(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         let live = self.live.borrow();
-        live.restarting
-            || matches!(live.phase, Phase::Running | Phase::Paused)
-            || super::lock(&self.created).is_some()
+        live.restarting || matches!(live.phase, Phase::Running | Phase::Paused)
+    }
+
+    /// Is up, or stands at its barrier: it has a process.
+    pub fn is_active(&self) -> bool {
+        self.is_up() || super::lock(&self.created).is_some()
     }
 
     /// Whether health is judged.

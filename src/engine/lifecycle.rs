@@ -114,7 +114,7 @@ fn start_plan(engine: &Engine, project: &Project, services: &BTreeSet<ServiceNam
             after.extend(started.get(dependency).into_iter().flatten());
         }
         for keeper in engine.keepers() {
-            if keeper.slot().service == *name && !keeper.is_one_off() && !keeper.is_active() {
+            if keeper.slot().service == *name && !keeper.is_one_off() && !keeper.is_up() {
                 let step = plan.add(Action::Start { slot: keeper.slot() }, "start", &after);
                 started.entry(name).or_default().push(step);
             }
@@ -206,7 +206,7 @@ pub async fn remove(
     ));
     let stopped: Vec<Arc<Keeper>> = chosen(engine, &select)
         .into_iter()
-        .filter(|keeper| !keeper.is_active())
+        .filter(|keeper| !keeper.is_up())
         .collect();
     if stopped.is_empty() {
         voice.note(None, Level::Notice, "no stopped containers");

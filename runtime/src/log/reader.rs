@@ -158,7 +158,9 @@ impl Reader {
         let mut list = Vec::new();
         for (index, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
             let unfinished = std::mem::take(&mut self.unfinished[index]);
-            if !unfinished.bytes.is_empty() {
+            let asked = self.options.since.is_none_or(|since| unfinished.time >= since)
+                && self.options.until.is_none_or(|until| unfinished.time < until);
+            if asked && !unfinished.bytes.is_empty() {
                 list.push(Entry {
                     stream,
                     time: unfinished.time,
