@@ -33,6 +33,9 @@ pub struct Ps {
     /// `status=STATE`
     #[arg(long)]
     filter: Vec<String>,
+    /// The last probes of each container with a health check
+    #[arg(long)]
+    probes: bool,
     /// Do not shorten
     #[arg(long)]
     no_trunc: bool,
@@ -73,9 +76,19 @@ pub(super) fn run(global: &Global, args: &Ps) -> Outcome {
         let names: std::collections::BTreeSet<_> = shown.iter().map(|c| c.slot.service.as_str()).collect();
         names.into_iter().map(|name| format!("{name}\n")).collect()
     } else if args.format == "json" {
-        shown.iter().map(|c| format!("{}\n", as_json(c))).collect()
+        shown
+            .iter()
+            .map(|c| format!("{}\n", as_json(c, args.probes)))
+            .collect()
     } else {
-        as_table(&shown, args.no_trunc)
+        if !args.probes {
+            tell_unhealthy(&shown);
+        }
+        let mut text = as_table(&shown, args.no_trunc);
+        if args.probes {
+            text += &probes(&shown);
+        }
+        text
     };
     // A reader that went away wants no more.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -126,6 +139,34 @@ fn health_word(container: &ContainerInfo) -> &'static str {
         (Phase::Running | Phase::Paused, Some(health::Status::Healthy)) => "healthy",
         (Phase::Running | Phase::Paused, Some(health::Status::Unhealthy)) => "unhealthy",
         _ => "",
+    }
+}
+
+/// The last probes, container by container.
+fn probes(containers: &[&ContainerInfo]) -> String {
+    let mut text = String::new();
+    for container in containers {
+        let Some(health) = &container.health else { continue };
+        let word = match health_word(container) {
+            "" => "not running",
+            word => word,
+        };
+        text += &format!("\n{}: {word}\n", container.name);
+        text += &health.describe(health::KEPT, "  ");
+    }
+    text
+}
+
+/// Names what is unhealthy, and where to read more.
+fn tell_unhealthy(containers: &[&ContainerInfo]) {
+    for container in containers.iter().filter(|c| health_word(c) == "unhealthy") {
+        let service = &container.slot.service;
+        // Standard error may be closed.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} is unhealthy: `banyan ps --probes {service}` shows its last probes",
+            container.name
+        );
     }
 }
 
@@ -195,8 +236,8 @@ fn as_table(containers: &[&ContainerInfo], no_trunc: bool) -> String {
     )
 }
 
-/// The fields of `docker compose ps --format json`.
-fn as_json(c: &ContainerInfo) -> Value {
+/// The fields of `docker compose ps --format json`; with `probes` one more, `HealthLog`, as `docker inspect` has it.
+fn as_json(c: &ContainerInfo, probes: bool) -> Value {
     let publishers: Vec<_> = c
         .ports
         .iter()
@@ -224,7 +265,7 @@ fn as_json(c: &ContainerInfo) -> Value {
         .keys()
         .map(|key| format!("{}_{key}", c.project))
         .collect();
-    json!({
+    let mut value = json!({
         "Command": format!("\"{}\"", c.command.join(" ")),
         "CreatedAt": created.strftime("%Y-%m-%d %H:%M:%S %z UTC").to_string(),
         "ExitCode": exit,
@@ -245,5 +286,29 @@ fn as_json(c: &ContainerInfo) -> Value {
         "Size": "0B",
         "State": state(c),
         "Status": status(c),
-    })
+    });
+    if let (true, Some(health)) = (probes, &c.health) {
+        value["HealthLog"] = health_log(health);
+    }
+    value
+}
+
+/// Probe results as `docker inspect` prints them (`State.Health.Log`).
+pub(super) fn health_log(health: &health::Health) -> Value {
+    let time = |at: i64| {
+        jiff::Timestamp::from_nanosecond(at.into())
+            .unwrap_or_default()
+            .to_string()
+    };
+    let lines = health.last.iter().map(|probe| {
+        let took = i64::try_from(probe.took.as_nanos()).unwrap_or(i64::MAX);
+        json!({
+            "Start": time(probe.at),
+            "End": time(probe.at.saturating_add(took)),
+            // A probe without status was killed: Docker writes -1.
+            "ExitCode": probe.exit.map_or(-1, i32::from),
+            "Output": probe.output,
+        })
+    });
+    lines.collect()
 }

@@ -6,14 +6,14 @@
 use super::{Engine, Outcome, events::now, record::Record};
 use crate::{
     api::wire::{ContainerInfo, Failure, Fault},
-    model::{Condition, HealthTest},
+    model::Condition,
     plan::{Phase, Slot},
     supervisor::{
         health::{self, Health, Probe},
         machine::{Ending, Machine, Verdict},
     },
 };
-use banyan_runtime::container::{Container, ContainerError, Created, Ended, Exit, Process, Running};
+use banyan_runtime::container::{Container, ContainerError, Created, Ended, Exit, Running};
 use std::{
     os::fd::AsFd,
     path::PathBuf,
@@ -24,9 +24,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{Notify, watch};
-
-/// Output of a probe that is kept, in bytes (Docker keeps as many).
-const PROBE_OUTPUT: usize = 4096;
 
 /// The state of a container as others see it.
 #[derive(Debug, Clone)]
@@ -51,12 +48,12 @@ pub struct Live {
 #[derive(Debug)]
 pub struct Keeper {
     record: Mutex<Record>,
-    live: watch::Sender<Live>,
-    probe: Option<Probe>,
+    pub(super) live: watch::Sender<Live>,
+    pub(super) probe: Option<Probe>,
     machine: Mutex<Machine>,
     origin: Instant,
     /// Where its output is.
-    log: PathBuf,
+    pub(super) log: PathBuf,
     /// Made, and held at the barrier before its program starts.
     created: Mutex<Option<Container<Created>>>,
     running: Mutex<Option<Arc<Mutex<Container<Running>>>>>,
@@ -69,9 +66,13 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper for a container in this state.
     pub fn new(engine: &Engine, record: Record, live: Live) -> Self {
-        let probe = Probe::resolve(record.service.health_check.as_ref(), record.image_health.as_ref());
+        let service = &record.service;
+        let probe = match &service.ready {
+            Some(ready) => Some(Probe::of_ready(ready, service.health_check.as_ref())),
+            None => Probe::resolve(service.health_check.as_ref(), record.image_health.as_ref()),
+        };
         let machine = Machine::new(record.service.restart, Duration::ZERO);
-        let health = (probe.is_some() || record.service.ready.is_some()).then(Health::default);
+        let health = probe.is_some().then(Health::default);
         Self {
             live: watch::channel(Live { health, ..live }).0,
             probe,
@@ -344,23 +345,11 @@ impl Keeper {
         }
     }
 
-    /// What helps to see why it is not well: its last probe, the last lines of its output.
+    /// What helps to see why it is not well: its last probes, the last lines of its output.
     pub fn explain(&self) -> String {
         let mut text = String::new();
-        if let Some(last) = self
-            .live
-            .borrow()
-            .health
-            .as_ref()
-            .and_then(|health| health.last.back())
-        {
-            let exit = last
-                .exit
-                .map_or("timed out".to_owned(), |code| format!("exit status {code}"));
-            text += &format!("  last probe: {exit} after {:.1}s\n", last.took.as_secs_f64());
-            for line in last.output.lines().take(10) {
-                text += &format!("    {line}\n");
-            }
+        if let Some(health) = &self.live.borrow().health {
+            text += &health.describe(3, "  ");
         }
         let lines = crate::logs::tail(&self.log, 15);
         if !lines.is_empty() {
@@ -412,7 +401,11 @@ pub fn info(record: Record, live: Live) -> ContainerInfo {
 
 /// Watches a running container until its end, and sees to its restart.
 async fn watch_one(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mutex<Container<Running>>>) {
-    let health = tokio::spawn(watch_health(engine.clone(), keeper.clone(), container.clone()));
+    let health = tokio::spawn(super::probing::watch(
+        engine.clone(),
+        keeper.clone(),
+        container.clone(),
+    ));
     let exit = wait_for_end(&engine, &keeper.id(), &container).await;
     health.abort();
     *super::lock(&keeper.running) = None;
@@ -533,80 +526,6 @@ fn lost(ended: Option<Ended>) -> Exit {
         out_of_memory: false,
         started: None,
         at: now(),
-    }
-}
-
-async fn watch_health(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mutex<Container<Running>>>) {
-    let started = Instant::now();
-    let Some(probe) = keeper.probe.clone() else { return };
-    loop {
-        let wait = match &keeper.live.borrow().health {
-            Some(health) => health.next_in(&probe, started.elapsed()),
-            None => return,
-        };
-        tokio::time::sleep(wait).await;
-        if keeper.phase() == Phase::Paused {
-            continue;
-        }
-        let outcome = probe_once(&engine, &keeper, &probe).await;
-        let mut changed = None;
-        keeper.live.send_if_modified(|live| {
-            let Some(health) = &mut live.health else {
-                return false;
-            };
-            if health.take(&probe, outcome, started.elapsed()) {
-                changed = Some(health.status);
-            }
-            changed.is_some()
-        });
-        let Some(status) = changed else { continue };
-        let word = match status {
-            health::Status::Starting => "starting",
-            health::Status::Healthy => "healthy",
-            health::Status::Unhealthy => "unhealthy",
-        };
-        engine
-            .events
-            .tell(&keeper.record(), &format!("health_status: {word}"), &[]);
-        if status == health::Status::Unhealthy && keeper.record().service.restart_unhealthy {
-            // Its end brings the restart about.
-            if let Err(error) = super::lock(&container).kill() {
-                tracing::warn!(%error, "an unhealthy container could not be ended");
-            }
-            return;
-        }
-    }
-}
-
-async fn probe_once(engine: &Arc<Engine>, keeper: &Keeper, probe: &Probe) -> health::Outcome {
-    let (begun, at) = (Instant::now(), now());
-    let record = keeper.record();
-    let arguments = match &probe.test {
-        HealthTest::Exec(arguments) => arguments.clone(),
-        HealthTest::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line.clone()],
-        HealthTest::None => Vec::new(),
-    };
-    let process = Process {
-        arguments,
-        terminal: None,
-        stdin: false,
-        ..record.settings.process
-    };
-    let captured = super::capture::capture(engine, &record.id, process, probe.timeout, PROBE_OUTPUT).await;
-    let (exit, output) = match captured {
-        Ok(captured) => {
-            let exit = captured
-                .status
-                .map(|status| u8::try_from(status).unwrap_or(u8::MAX));
-            (exit, String::from_utf8_lossy(&captured.output).into_owned())
-        }
-        Err(error) => (None, error.to_string()),
-    };
-    health::Outcome {
-        at,
-        took: begun.elapsed(),
-        exit,
-        output,
     }
 }
 

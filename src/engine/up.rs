@@ -71,7 +71,6 @@ fn refuse_unsupported(project: &Project, services: &BTreeSet<ServiceName>) -> Ou
             .keys()
             .any(|key| project.networks.get(key).is_some_and(|n| n.external));
         let unsupported = [
-            (service.ready.is_some(), "`x-banyan.ready`", "use a `healthcheck`"),
             (
                 !service.pre_start.is_empty(),
                 "`pre_start`",

@@ -59,19 +59,29 @@ pub enum HealthTest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ready {
-    /// This TCP port accepts.
+    /// Somebody listens on this TCP port.
     Tcp(u16),
-    /// `GET` of this path answers 2xx or 3xx.
-    Http {
-        /// Port; default 80.
-        port: u16,
-        /// Path.
-        path: String,
-    },
+    /// A `GET` is answered.
+    Http(HttpCheck),
     /// A line of output matches this regular expression.
     Log(String),
     /// This command ends with 0 in the container.
     Exec(Vec<String>),
+}
+
+/// `x-banyan.ready.http`: a `GET` and the answers that are good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpCheck {
+    /// Port in the container; as written, else the first one published or exposed, else 80.
+    pub port: u16,
+    /// Path, with its query.
+    pub path: String,
+    /// Whether TLS is spoken. The certificate is not judged: it is the container's own business.
+    pub tls: bool,
+    /// The lowest status that is good; default 200.
+    pub from: u16,
+    /// The highest status that is good; default 399.
+    pub to: u16,
 }
 
 /// When to start a container again.

@@ -16,8 +16,8 @@ mod service;
 
 pub use build::{Build, BuildSecret, SshAgent};
 pub use health::{
-    Condition, Dependency, HealthCheck, HealthTest, Hook, Ready, Restart, RestartCondition, WatchAction,
-    WatchRule,
+    Condition, Dependency, HealthCheck, HealthTest, Hook, HttpCheck, Ready, Restart, RestartCondition,
+    WatchAction, WatchRule,
 };
 pub use mount::{BindPropagation, FileGrant, FileSource, Mount, MountKind, Volume};
 pub use name::{NameError, ProjectName, ServiceName};

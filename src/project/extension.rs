@@ -2,7 +2,7 @@
 //!
 //! | where | key | value |
 //! |---|---|---|
-//! | service | `ready` | `tcp: PORT`, `http: {port, path}`, `log: REGEX` or `exec: [COMMAND]` |
+//! | service | `ready` | `tcp: PORT`, `http: PATH` or `http: {port, path, scheme, status}`, `log: REGEX`, `exec: [COMMAND]` |
 //! | service | `restart_unhealthy` | boolean |
 //! | service, port | `publish` | `relay` (default) or `nat` |
 //! | mount | `overlay` | boolean: writes to a bind go to a layer that is thrown away |
@@ -60,7 +60,7 @@ fn is_port(node: &Node) -> bool {
 }
 
 fn ready(node: &Node, trail: &Trail<'_>, report: &mut Report) {
-    let hint = "one of `tcp: 3306`, `http: {port: 80, path: /}`, `log: \"ready\"`, `exec: [\"true\"]`";
+    let hint = "one of `tcp: 3306`, `http: /health`, `log: \"ready\"`, `exec: [\"true\"]`";
     let one = node
         .as_map()
         .filter(|map| map.len() == 1)
@@ -68,16 +68,21 @@ fn ready(node: &Node, trail: &Trail<'_>, report: &mut Report) {
     let fine = match one {
         Some((key, entry)) => match key.as_str() {
             "tcp" => is_port(&entry.node),
-            "http" => {
-                let port = entry.node.get("port").is_none_or(is_port);
-                let path = entry
-                    .node
-                    .get("path")
-                    .is_none_or(|path| path.as_str().is_some_and(|p| p.starts_with('/')));
-                let known = |map: &super::node::Map| map.keys().all(|key| key == "port" || key == "path");
-                port && path && entry.node.as_map().is_some_and(known)
-            }
-            "log" => entry.node.as_str().is_some_and(|text| !text.is_empty()),
+            "http" => is_http(&entry.node),
+            "log" => match entry.node.as_str().filter(|text| !text.is_empty()) {
+                Some(pattern) => {
+                    if let Err(error) = regex::Regex::new(pattern) {
+                        report
+                            .error(
+                                entry.node.span,
+                                format!("`{trail}.log` is not a regular expression"),
+                            )
+                            .because(error.to_string());
+                    }
+                    true
+                }
+                None => false,
+            },
             "exec" => is_command(&entry.node),
             _ => false,
         },
@@ -88,4 +93,33 @@ fn ready(node: &Node, trail: &Trail<'_>, report: &mut Report) {
             .error(node.span, format!("`{trail}` is not a readiness check"))
             .hint(hint);
     }
+}
+
+/// A path, or `{port, path, scheme, status}`.
+fn is_http(node: &Node) -> bool {
+    let path = |node: &Node| node.as_str().is_some_and(|path| path.starts_with('/'));
+    match node.as_map() {
+        None => path(node),
+        Some(map) => map.iter().all(|(key, entry)| match key.as_str() {
+            "port" => is_port(&entry.node),
+            "path" => path(&entry.node),
+            "scheme" => matches!(entry.node.as_str(), Some("http" | "https")),
+            "status" => entry
+                .node
+                .scalar_text()
+                .is_some_and(|text| status_range(&text).is_some()),
+            _ => false,
+        }),
+    }
+}
+
+/// `200` or `200-399`.
+pub(crate) fn status_range(text: &str) -> Option<(u16, u16)> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let status = |text: &str| {
+        let number = text.trim().parse().ok();
+        number.filter(|status| (100..=599).contains(status))
+    };
+    let (from, to) = (status(from)?, status(to)?);
+    (from <= to).then_some((from, to))
 }

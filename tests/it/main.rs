@@ -11,6 +11,7 @@ mod faults;
 mod images_and_volumes;
 mod lifecycle;
 mod networking;
+mod ready;
 mod up;
 
 /// A file that is not listed above would silently not be run.

@@ -27,6 +27,7 @@ mod sockets;
 mod subnet;
 mod sysctl;
 mod uplink;
+mod visit;
 
 pub use bridge::{Bridge, Reach};
 pub use connect::{Endpoint, Port};
@@ -39,3 +40,4 @@ pub use sockets::HallSockets;
 pub use subnet::{Subnet, SubnetError};
 pub use sysctl::SysctlError;
 pub use uplink::{Uplink, UplinkError, host_subnets, sweep};
+pub use visit::{Answer, Visit, VisitError, visit};

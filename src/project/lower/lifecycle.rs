@@ -2,8 +2,8 @@
 
 use super::{Node, Report};
 use crate::model::{
-    Condition, Dependency, HealthCheck, HealthTest, Hook, Ready, Restart, RestartCondition, ServiceName,
-    WatchAction, WatchRule,
+    Condition, Dependency, HealthCheck, HealthTest, Hook, HttpCheck, Protocol, Ready, Restart,
+    RestartCondition, ServiceName, WatchAction, WatchRule,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -55,9 +55,21 @@ pub(super) fn health(node: &Node) -> Option<HealthCheck> {
     })
 }
 
-/// `x-banyan.ready`, checked by `extension`.
-pub(super) fn ready(node: &Node) -> Option<Ready> {
+/// `x-banyan.ready`, checked by `extension`. A second test beside it would leave open which one decides.
+pub(super) fn ready(node: &Node, report: &mut Report) -> Option<Ready> {
     let ready = node.get("x-banyan")?.get("ready")?;
+    if let Some(test) = node
+        .get("healthcheck")
+        .and_then(|check| check.get("test").or(check.get("disable")))
+    {
+        report
+            .error(
+                test.span,
+                "`healthcheck.test` and `x-banyan.ready` are two tests of one service",
+            )
+            .because("one of them must decide whether it is healthy")
+            .hint("keep one; `healthcheck.interval`, `timeout`, `retries` and `start_period` serve both");
+    }
     let (kind, entry) = ready.as_map()?.first()?;
     let port = |node: Option<&Node>| {
         node.and_then(Node::as_int)
@@ -65,14 +77,35 @@ pub(super) fn ready(node: &Node) -> Option<Ready> {
     };
     match kind.as_str() {
         "tcp" => port(Some(&entry.node)).map(Ready::Tcp),
-        "http" => Some(Ready::Http {
-            port: port(entry.node.get("port")).unwrap_or(80),
-            path: entry.node.text("path").unwrap_or("/").to_owned(),
-        }),
+        "http" => {
+            let status = entry.node.get("status").and_then(Node::scalar_text);
+            let (from, to) = status
+                .and_then(|text| super::super::extension::status_range(&text))
+                .unwrap_or((200, 399));
+            let path = entry.node.as_str().or(entry.node.text("path")).unwrap_or("/");
+            Some(Ready::Http(HttpCheck {
+                port: port(entry.node.get("port"))
+                    .or_else(|| web_port(node))
+                    .unwrap_or(80),
+                path: path.to_owned(),
+                tls: entry.node.text("scheme") == Some("https"),
+                from,
+                to,
+            }))
+        }
         "log" => entry.node.as_str().map(|text| Ready::Log(text.to_owned())),
         "exec" => Some(Ready::Exec(entry.node.texts())),
         _ => None,
     }
+}
+
+/// The port a service is most likely reached at: the first published over TCP, else the first exposed.
+fn web_port(node: &Node) -> Option<u16> {
+    let published = super::networks::published(node);
+    let published = published.iter().find(|port| port.protocol == Protocol::Tcp);
+    published
+        .map(|port| port.target)
+        .or_else(|| super::networks::exposed(node).first().map(|exposed| exposed.port))
 }
 
 /// `restart`, else `deploy.restart_policy`, else never.

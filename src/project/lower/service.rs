@@ -43,7 +43,7 @@ pub(super) fn service(name: &ServiceName, entry: &Entry, project: &str, report: 
         depends_on: lifecycle::dependencies(node),
         restart: lifecycle::restart(node, report),
         health_check: lifecycle::health(node),
-        ready: lifecycle::ready(node),
+        ready: lifecycle::ready(node, report),
         restart_unhealthy: node
             .get("x-banyan")
             .is_some_and(|own| own.flag("restart_unhealthy")),

@@ -2,8 +2,8 @@
 
 use super::{load_files, service};
 use crate::model::{
-    Dialect, Exposed, HealthTest, Mount, MountKind, Namespace, NetworkMode, Project, Protocol, PublishVia,
-    PullPolicy, Ready,
+    Dialect, Exposed, HealthTest, HttpCheck, Mount, MountKind, Namespace, NetworkMode, Project, Protocol,
+    PublishVia, PullPolicy, Ready,
 };
 use std::{path::Path, time::Duration};
 
@@ -380,12 +380,12 @@ services:
     ports: [{target: 80, published: '80', x-banyan: {publish: nat}}]
     ipc: shareable
     env_file: [{path: raw.env, format: raw, required: false}]
-    healthcheck: {test: 'true && true', start_interval: 1s}
+    healthcheck: {start_interval: 1s}
     develop: {watch: [{path: ., action: sync+exec, target: /x, initial_sync: true, include: a, exec: {command: [c]}}]}
     x-banyan: {ready: {http: {port: 8080, path: /up}}, restart_unhealthy: true}
     models: [llm]
   b: {provider: {type: cloud, options: {size: 1}}}
-  c: {image: y, depends_on: [b], secrets: [s]}
+  c: {image: y, depends_on: [b], secrets: [s], healthcheck: {test: 'true && true'}}
 models: {llm: {model: ai/x}}
 networks: {n: }
 secrets: {s: {x-banyan: {command: [pass, show, x]}}}
@@ -423,15 +423,18 @@ secrets: {s: {x-banyan: {command: [pass, show, x]}}}
             )
     );
     assert_eq!((a.ports[0].via, &a.ipc), (PublishVia::Nat, &Namespace::Shareable));
-    let check = a.health_check.as_ref().expect("a check");
+    let check = service(&project, "c").health_check.as_ref().expect("a check");
     assert_eq!(check.test, Some(HealthTest::Shell("true && true".into())));
     assert!(a.watch[0].initial_sync && a.watch[0].include == ["a"]);
     assert_eq!(
         a.ready,
-        Some(Ready::Http {
+        Some(Ready::Http(HttpCheck {
             port: 8080,
-            path: "/up".into()
-        })
+            path: "/up".into(),
+            tls: false,
+            from: 200,
+            to: 399
+        }))
     );
     assert!(
         a.restart_unhealthy && project.disabled.len() == 1 && service(&project, "c").depends_on.is_empty()
