@@ -4,6 +4,7 @@
 mod support;
 
 mod container;
+mod container_files;
 mod down;
 mod engine_crash;
 mod exit_codes;

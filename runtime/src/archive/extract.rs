@@ -87,12 +87,13 @@ pub struct Tally {
     pub bytes: u64,
 }
 
-/// Creates the entries of an archive that `wanted` says yes to (it hears all of them) below `root`.
+/// Creates the entries of an archive that `wanted` says yes to below `root`. It hears all of them, may change them
+/// (their path, their owner), and may end the extraction.
 pub fn extract<R: Read>(
     entries: &mut Entries<R>,
     root: BorrowedFd<'_>,
     manner: Manner,
-    wanted: &mut dyn FnMut(&Entry) -> bool,
+    wanted: &mut dyn FnMut(&mut Entry) -> Result<bool, ExtractError>,
 ) -> Result<(Tally, Unsettled), ExtractError> {
     let mut tree = Tree {
         root,
@@ -104,8 +105,8 @@ pub fn extract<R: Read>(
         tally: Tally::default(),
         buffer: vec![0; 256 << 10],
     };
-    while let Some(entry) = entries.next_entry()? {
-        if wanted(&entry) {
+    while let Some(mut entry) = entries.next_entry()? {
+        if wanted(&mut entry)? {
             tree.create(&entry, entries)?;
         }
     }

@@ -77,7 +77,7 @@ pub fn unpack(
             },
             limits,
         );
-        let extracted = extract(&mut entries, root, manner, &mut |_| true);
+        let extracted = extract(&mut entries, root, manner, &mut |_| Ok(true));
         let mut rest = entries.into_inner();
         if extracted.is_ok() {
             io::copy(&mut rest, &mut io::sink()).map_err(LayerError::Decode)?;

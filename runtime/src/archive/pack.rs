@@ -42,17 +42,22 @@ pub enum PackError {
 ///
 /// With [`Manner::Layer`], overlayfs's whiteouts and opaque directories become an image layer's (image-spec/layer.md).
 pub fn pack(root: BorrowedFd<'_>, out: impl Write, manner: Manner) -> Result<Tally, PackError> {
-    let mut packer = Packer {
-        out,
-        manner,
-        seen: HashMap::new(),
-        tally: Tally::default(),
-        buffer: vec![0; 256 << 10],
-    };
+    let mut packer = Packer::new(out, manner);
     packer.directory(root, &mut Vec::new())?;
-    packer.write(&[0; 1024])?;
-    packer.out.flush().map_err(PackError::Write)?;
-    Ok(packer.tally)
+    packer.finish()
+}
+
+/// Packs what is called `name` in `dir`, with everything below it; in the archive it is called `path`.
+pub fn pack_named(
+    dir: BorrowedFd<'_>,
+    name: &CString,
+    path: &[u8],
+    out: impl Write,
+    manner: Manner,
+) -> Result<Tally, PackError> {
+    let mut packer = Packer::new(out, manner);
+    packer.name(dir, name, &mut path.to_vec())?;
+    packer.finish()
 }
 
 struct Packer<W> {
@@ -65,6 +70,22 @@ struct Packer<W> {
 }
 
 impl<W: Write> Packer<W> {
+    fn new(out: W, manner: Manner) -> Self {
+        Self {
+            out,
+            manner,
+            seen: HashMap::new(),
+            tally: Tally::default(),
+            buffer: vec![0; 256 << 10],
+        }
+    }
+
+    fn finish(mut self) -> Result<Tally, PackError> {
+        self.write(&[0; 1024])?;
+        self.out.flush().map_err(PackError::Write)?;
+        Ok(self.tally)
+    }
+
     fn directory(&mut self, dir: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<(), PackError> {
         let mut names = names(dir).map_err(|errno| unreadable(path, errno))?;
         names.sort_unstable();

@@ -140,6 +140,12 @@ pub enum ContainerError {
     /// It runs.
     #[error("the container is running")]
     StillRunning,
+    /// Reaching its files.
+    #[error(transparent)]
+    Inside(#[from] Failure),
+    /// What it changed cannot be told.
+    #[error("the container's root is a plain directory: there is no image to compare it with")]
+    NoLayers,
 }
 
 impl ContainerError {
@@ -148,6 +154,7 @@ impl ContainerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Launch(error) => error.hint(),
+            Self::Inside(failure) => failure.hint(),
             Self::Cgroup(error) => error.hint(),
             Self::Paused => Some("let it go on first".to_owned()),
             Self::NoStdin => Some("start it with standard input kept open".to_owned()),

@@ -16,6 +16,7 @@ mod dir;
 mod error;
 mod exec;
 mod exit;
+pub mod files;
 mod handle;
 mod launcher;
 mod open;

@@ -7,7 +7,7 @@ use super::{
     record::{Record, boot_id},
 };
 use crate::sys::pidfd;
-use std::{io, path::Path};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 /// What is left of a container on disk and in the kernel.
 #[derive(Debug)]
@@ -107,6 +107,16 @@ fn end_processes(record: &Record, force: bool) -> Result<(), ContainerError> {
         return Err(ContainerError::StillRunning);
     }
     Ok(())
+}
+
+/// The process 1 of a container that has one now: its number and pidfd.
+pub(super) fn live_process(dir: &ContainerDir) -> Result<Option<(i32, OwnedFd)>, ContainerError> {
+    let Some(record) = read_record(dir)? else {
+        return Ok(None);
+    };
+    let same_boot = boot_id().is_ok_and(|boot| boot == record.boot);
+    let process = record.processes.filter(|_| same_boot);
+    Ok(process.and_then(|(container, _)| Some((container.pid, container.open()?))))
 }
 
 fn read_record(dir: &ContainerDir) -> Result<Option<Record>, ContainerError> {

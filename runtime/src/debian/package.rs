@@ -68,7 +68,7 @@ pub(crate) fn unpack(
         list.push(b'/');
         list.extend_from_slice(if path.is_empty() { b"." } else { &path });
         list.push(b'\n');
-        !(slim && is_left_out(&path, &entry.kind))
+        Ok(!(slim && is_left_out(&path, &entry.kind)))
     })
     .map_err(|cause: ExtractError| DebianError::Unpack {
         package: package.name.clone(),

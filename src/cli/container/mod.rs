@@ -3,12 +3,14 @@
 //! 1. [`flags`]: what may be typed for `run` and `create`; [`resolve`] turns it into the runtime's settings.
 //! 2. [`registry`]: containers by name or id, on disk.
 //! 3. [`run`]: create, start, attach, and the exit status; [`exec`] the same for additional processes.
-//! 4. [`life`]: stop, kill, restart, remove, pause, wait, update. [`show`]: ls, inspect, logs, top, stats.
+//! 4. [`life`]: stop, kill, restart, remove, pause, wait, update. [`show`]: ls, inspect, logs, top, stats. [`files`]: cp,
+//!    export, diff.
 //!
 //! Deliberately absent: networks (a single container has none, the host's, or another container's), restart policies
 //! and health checks: those need somebody who stays, which is a project's engine.
 
 mod exec;
+pub(in crate::cli) mod files;
 mod flags;
 mod life;
 mod registry;
@@ -77,6 +79,12 @@ pub enum ContainerCommand {
     Stats(show::Stats),
     /// Join a running container's input and output
     Attach(run::Attach),
+    /// Copy files between a container and this machine
+    Cp(files::Cp),
+    /// Write a container's root filesystem as a tar archive
+    Export(files::Export),
+    /// Show what a container changed over its image
+    Diff(files::Diff),
 }
 
 /// Runs one of them.
@@ -105,6 +113,9 @@ pub fn run(cli: &Cli, args: &ContainerArgs) -> Outcome {
         ContainerCommand::Top(top) => top.run(&registry),
         ContainerCommand::Stats(stats) => stats.run(&registry),
         ContainerCommand::Attach(attach) => attach.run(&registry),
+        ContainerCommand::Cp(cp) => cp.run(&registry),
+        ContainerCommand::Export(export) => export.run(&registry),
+        ContainerCommand::Diff(diff) => diff.run(&registry),
     }
 }
 
