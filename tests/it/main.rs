@@ -3,6 +3,7 @@
 
 mod support;
 
+mod commit;
 mod container;
 mod container_files;
 mod down;

@@ -54,6 +54,8 @@ struct Built {
     key: Option<Digest>,
     /// Declared arguments and their values.
     args: BTreeMap<String, String>,
+    /// The stage has set its command itself.
+    own_command: bool,
 }
 
 impl Built {
@@ -302,11 +304,12 @@ impl Builder<'_, '_> {
                     layers,
                     document: image.document,
                     key: Some(image.id),
-                    args: BTreeMap::new(),
+                    ..Built::default()
                 }
             }
         };
         built.args.clear();
+        built.own_command = false;
         if built.key.is_none() {
             built.key = Some(Mixer::new("scratch").finish());
         }
@@ -432,12 +435,18 @@ impl Builder<'_, '_> {
             }
             Instruction::Workdir(path) => {
                 let path = expand(path).map_err(StepError::Value)?;
-                metadata::apply(&mut built.document.config, &step.instruction, &expand)
-                    .map_err(StepError::Value)?;
+                metadata::apply(
+                    &mut built.document.config,
+                    &step.instruction,
+                    &mut built.own_command,
+                    &expand,
+                )
+                .map_err(StepError::Value)?;
                 self.workdir(step, built, &path)
             }
             other => {
-                metadata::apply(&mut built.document.config, other, &expand).map_err(StepError::Value)?;
+                metadata::apply(&mut built.document.config, other, &mut built.own_command, &expand)
+                    .map_err(StepError::Value)?;
                 if let Instruction::Maintainer(name) = other {
                     built.document.author = Some(name.clone());
                 }

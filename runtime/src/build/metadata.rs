@@ -5,6 +5,7 @@ use crate::image::{ImageConfig, config::Empty};
 
 /// Applies `--change` lines of `import` and `commit`.
 pub fn apply_changes(config: &mut ImageConfig, changes: &[String]) -> Result<(), ParseError> {
+    let mut own_command = false;
     for change in changes {
         let line = lines::Line {
             number: 1,
@@ -19,7 +20,8 @@ pub fn apply_changes(config: &mut ImageConfig, changes: &[String]) -> Result<(),
                 .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
         };
         let expand = |text: &str| super::dockerfile::words::expand(text, '\\', &lookup);
-        let applied = apply(config, &parsed, &expand).map_err(|reason| ParseError { line: 1, reason })?;
+        let applied = apply(config, &parsed, &mut own_command, &expand)
+            .map_err(|reason| ParseError { line: 1, reason })?;
         if !applied {
             let reason = format!("`{}` is not possible in a change", change.trim());
             return Err(ParseError { line: 1, reason });
@@ -29,9 +31,12 @@ pub fn apply_changes(config: &mut ImageConfig, changes: &[String]) -> Result<(),
 }
 
 /// Applies an instruction to a configuration. `false`: it does more than that.
+///
+/// `own_command` says whether this stage has set the command itself.
 pub(super) fn apply(
     config: &mut ImageConfig,
     instruction: &Instruction,
+    own_command: &mut bool,
     expand: &dyn Fn(&str) -> Result<String, String>,
 ) -> Result<bool, String> {
     match instruction {
@@ -50,11 +55,16 @@ pub(super) fn apply(
                 config.labels.insert(expand(name)?, expand(value)?);
             }
         }
-        Instruction::Cmd(command) => config.cmd = words(command, config.shell.as_deref()),
+        Instruction::Cmd(command) => {
+            config.cmd = words(command, config.shell.as_deref());
+            *own_command = true;
+        }
         Instruction::Entrypoint(command) => {
             config.entrypoint = words(command, config.shell.as_deref());
             // The base image's arguments belong to its own entry point (Dockerfile reference, "CMD and ENTRYPOINT").
-            config.cmd = None;
+            if !*own_command {
+                config.cmd = None;
+            }
         }
         Instruction::Shell(shell) => config.shell = Some(shell.clone()),
         Instruction::Expose(ports) => {
@@ -165,6 +175,20 @@ mod tests {
             config.exposed_ports.keys().collect::<Vec<_>>(),
             ["80/tcp", "90/udp", "91/udp"]
         );
+        // A command stays with the entry point that is set after it; the base image's does not.
+        let both = |first: &str, second: &str| {
+            let mut config = ImageConfig {
+                cmd: Some(vec!["base".into()]),
+                ..ImageConfig::default()
+            };
+            apply_changes(&mut config, &[first.to_owned(), second.to_owned()]).unwrap();
+            config.cmd
+        };
+        assert_eq!(
+            both("CMD [\"c\"]", "ENTRYPOINT [\"e\"]"),
+            Some(vec!["c".to_owned()])
+        );
+        assert_eq!(both("USER u", "ENTRYPOINT [\"e\"]"), None);
         let mut config = ImageConfig::default();
         for wrong in [
             "RUN x",

@@ -3,6 +3,7 @@
 use super::{
     config::{ConfigFile, History, ImageConfig},
     digest::Digest,
+    from_container::remove_stubs,
     layers::Draft,
     store::{Store, StoreError},
 };
@@ -24,6 +25,8 @@ pub struct Commit {
     pub config: ImageConfig,
     /// Who.
     pub author: Option<String>,
+    /// What the container ran.
+    pub created_by: Option<String>,
     /// Why.
     pub message: Option<String>,
 }
@@ -31,6 +34,17 @@ pub struct Commit {
 impl Store {
     /// Makes an image of `parent` and the changes in a container's overlay upper directory.
     pub fn commit(&self, parent: Digest, upper: &Path, commit: Commit) -> Result<Digest, StoreError> {
+        self.commit_changes(parent, upper, &[], commit)
+    }
+
+    /// The same, without the empty places at `stubs` that the parent does not have.
+    pub(super) fn commit_changes(
+        &self,
+        parent: Digest,
+        upper: &Path,
+        stubs: &[&str],
+        commit: Commit,
+    ) -> Result<Digest, StoreError> {
         let _working = self.working()?;
         let parent_document = self.document(parent)?;
         let draft = Draft::new(self)?;
@@ -63,11 +77,16 @@ impl Store {
                 cause,
             })
         })?;
+        let below = Stack {
+            layers: self.image(parent)?.layers,
+        };
+        remove_stubs(&draft.files(), &below, stubs);
         let created = Some(jiff::Timestamp::now().to_string());
         let mut history = parent_document.history.clone();
         history.push(History {
             created: created.clone(),
             author: commit.author.clone(),
+            created_by: commit.created_by,
             comment: commit.message,
             ..History::default()
         });

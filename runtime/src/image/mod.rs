@@ -18,6 +18,7 @@ pub mod commit;
 pub mod config;
 pub mod digest;
 pub(crate) mod durable;
+pub mod from_container;
 pub mod layers;
 pub mod lease;
 pub mod load;
@@ -30,6 +31,7 @@ pub mod store;
 
 pub use config::{ConfigFile, Healthcheck, ImageConfig};
 pub use digest::Digest;
+pub use from_container::{CommitError, CommitRequest};
 pub use manifest::Platform;
 pub use progress::{Event, Progress, Silent};
 pub use reference::Reference;

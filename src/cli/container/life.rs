@@ -10,7 +10,7 @@ use super::{
 use crate::cli::{CommandError, Exit, Outcome};
 use banyan_runtime::{
     cgroup::Resources,
-    container::{Container, ContainerError, Created, Exit as End, Found, Running, remove},
+    container::{Container, ContainerError, Created, Exit as End, Found, Running},
 };
 use clap::Args;
 use std::time::Duration;
@@ -158,12 +158,12 @@ impl Alive {
 
 impl Stop {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
-        each(&self.names, registry, |entry| self.stop(&entry))
+        each(&self.names, registry, |entry| self.stop(&entry, registry))
     }
 
     pub(super) fn restart(&self, registry: &Registry) -> Outcome {
         each(&self.names, registry, |entry| {
-            self.stop(&entry)?;
+            self.stop(&entry, registry)?;
             let Some(created) = at_barrier(&entry)? else {
                 return Ok(());
             };
@@ -177,7 +177,7 @@ impl Stop {
         })
     }
 
-    fn stop(&self, entry: &Entry) -> Result<(), CommandError> {
+    fn stop(&self, entry: &Entry, registry: &Registry) -> Result<(), CommandError> {
         let failed = failed(entry, "stop");
         let Some(mut container) = Alive::of(entry)? else {
             return Ok(());
@@ -202,14 +202,16 @@ impl Stop {
             }
             container.wait(Some(Duration::from_secs(10))).map_err(&failed)?;
         }
-        after_end(entry)
+        after_end(entry, registry)
     }
 }
 
 /// Removes a container that asked to be removed when it ends (the command that ran it may be gone).
-fn after_end(entry: &Entry) -> Result<(), CommandError> {
+fn after_end(entry: &Entry, registry: &Registry) -> Result<(), CommandError> {
     if entry.settings.annotations.contains_key(AUTO_REMOVE) {
-        return remove(&entry.dir, false).map_err(failed(entry, "remove"));
+        return registry
+            .remove(&entry.dir, false)
+            .map_err(failed(entry, "remove"));
     }
     Ok(())
 }
@@ -226,7 +228,7 @@ impl Kill {
 impl Rm {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         each(&self.names, registry, |entry| {
-            remove(&entry.dir, self.force).map_err(|error| {
+            registry.remove(&entry.dir, self.force).map_err(|error| {
                 let made = failed(&entry, "remove")(error);
                 if self.force {
                     made
@@ -245,7 +247,9 @@ impl Prune {
             let foreign = entry.settings.labels.contains_key("com.docker.compose.project");
             let over = matches!(entry.found()?, Found::Stopped(_) | Found::Lost | Found::Never);
             if over && !foreign {
-                remove(&entry.dir, false).map_err(failed(&entry, "remove"))?;
+                registry
+                    .remove(&entry.dir, false)
+                    .map_err(failed(&entry, "remove"))?;
                 print_line(&entry.settings.id);
             }
         }

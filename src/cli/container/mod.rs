@@ -4,11 +4,12 @@
 //! 2. [`registry`]: containers by name or id, on disk.
 //! 3. [`run`]: create, start, attach, and the exit status; [`exec`] the same for additional processes.
 //! 4. [`life`]: stop, kill, restart, remove, pause, wait, update. [`show`]: ls, inspect, logs, top, stats. [`files`]: cp,
-//!    export, diff.
+//!    export, diff. [`commit`]: an image out of a container.
 //!
 //! Deliberately absent: networks (a single container has none, the host's, or another container's), restart policies
 //! and health checks: those need somebody who stays, which is a project's engine.
 
+mod commit;
 mod exec;
 pub(in crate::cli) mod files;
 mod flags;
@@ -66,6 +67,8 @@ pub enum ContainerCommand {
     Update(life::Update),
     /// Remove all stopped containers
     Prune(life::Prune),
+    /// Make an image of a container
+    Commit(commit::Commit),
     /// List containers
     #[command(visible_alias = "ps", alias = "list")]
     Ls(show::Ls),
@@ -107,6 +110,7 @@ pub fn run(cli: &Cli, args: &ContainerArgs) -> Outcome {
         ContainerCommand::Wait(names) => names.wait(&registry),
         ContainerCommand::Update(update) => update.run(&registry),
         ContainerCommand::Prune(prune) => prune.run(&registry),
+        ContainerCommand::Commit(commit) => commit.run(&registry),
         ContainerCommand::Ls(ls) => ls.run(&registry),
         ContainerCommand::Inspect(names) => show::inspect(names, &registry),
         ContainerCommand::Logs(logs) => logs.run(&registry),

@@ -5,7 +5,10 @@ use crate::{
     cli::{Cli, CommandError, Exit},
     state::{Roots, User},
 };
-use banyan_runtime::container::{ContainerDir, Found, Launcher, Settings, open};
+use banyan_runtime::{
+    container::{ContainerDir, ContainerError, Found, Launcher, Settings, open, remove},
+    image::Store,
+};
 use std::{fs::File, path::Path};
 
 /// All single containers of one root.
@@ -109,6 +112,18 @@ impl Registry {
             ))
             .hint(format!("`banyan container rm {name}` removes that container"))),
         }
+    }
+
+    /// Removes a container and gives up its claim on its image.
+    pub(super) fn remove(&self, dir: &ContainerDir, force: bool) -> Result<(), ContainerError> {
+        remove(dir, force)?;
+        // What the claim protected is gone; a claim that cannot be given up only keeps an image longer.
+        let id = dir.state.file_name().unwrap_or_default().to_string_lossy();
+        let released = Store::open(&self.roots.images()).and_then(|store| store.release(&id));
+        if let Err(error) = released {
+            tracing::warn!(%error, container = %id, "its image stays claimed");
+        }
+        Ok(())
     }
 
     pub(super) fn launcher() -> Result<Launcher, CommandError> {

@@ -24,6 +24,8 @@ use std::{
 
 /// Label under which `stop` finds its default grace period.
 pub(super) const STOP_TIMEOUT: &str = "banyan.stop-timeout";
+/// Annotation with the id of a container's image; none for a root directory.
+pub(super) const IMAGE_ID: &str = "banyan.image-id";
 /// Label that marks containers removed when they end.
 pub(super) const AUTO_REMOVE: &str = "banyan.auto-remove";
 
@@ -34,6 +36,8 @@ struct Base {
     /// Words after the image.
     command: Vec<String>,
     image: String,
+    /// `None` for a directory.
+    image_id: Option<String>,
 }
 
 /// Makes settings out of flags, for a new id.
@@ -60,6 +64,9 @@ pub(super) fn resolve(flags: &Flags, registry: &Registry) -> Result<Settings, Co
     settings.labels = base.config.labels.clone();
     settings.labels.extend(flags.label.iter().cloned());
     settings.annotations.insert("banyan.image".to_owned(), base.image);
+    if let Some(id) = base.image_id {
+        settings.annotations.insert(IMAGE_ID.to_owned(), id);
+    }
     if let Some(seconds) = flags.stop_timeout {
         settings
             .annotations
@@ -130,6 +137,7 @@ fn base(flags: &Flags, registry: &Registry, id: &str) -> Result<Base, CommandErr
         }
         return Ok(Base {
             image: path.display().to_string(),
+            image_id: None,
             root: RootFs::directory(path),
             config: ImageConfig::default(),
             command: flags.words.clone(),
@@ -153,6 +161,7 @@ fn base(flags: &Flags, registry: &Registry, id: &str) -> Result<Base, CommandErr
         config: image.config,
         command: command.to_vec(),
         image: name.clone(),
+        image_id: Some(image.id.to_string()),
     })
 }
 

@@ -4,11 +4,12 @@ use super::{
     flags::Flags,
     print_line, refuse,
     registry::{Entry, Registry},
-    resolve::{AUTO_REMOVE, resolve},
+    resolve::{AUTO_REMOVE, IMAGE_ID, resolve},
 };
 use crate::cli::{CommandError, Exit, Outcome};
 use banyan_runtime::{
-    container::{Container, ContainerDir, Created, Extras, Found, LaunchError, Running, Settings, remove},
+    container::{Container, ContainerDir, Created, Extras, Found, LaunchError, Running, Settings},
+    image::Store,
     log::{Entry as Line, Reader, ReaderOptions, Stream, Watch},
     terminal::{self, RawMode},
 };
@@ -75,7 +76,7 @@ impl Run {
         let created = match create(&settings, &dir) {
             Ok(created) => created,
             // Nothing of a container that never was may be left.
-            Err(error) => return Err(undo(&dir, error)),
+            Err(error) => return Err(undo(registry, &dir, error)),
         };
         if self.detach {
             let started = created.start();
@@ -84,13 +85,13 @@ impl Run {
                     print_line(&settings.id);
                     Ok(Exit::Success)
                 }
-                Err(error) => Err(undo(&dir, launch_error(&settings, &error))),
+                Err(error) => Err(undo(registry, &dir, launch_error(&settings, &error))),
             };
         }
         let result = start_attached(created, &settings, settings.process.stdin);
         // A container that could not be started is of no use to anybody.
         if self.rm || result.is_err() {
-            remove(&dir, true).map_err(|error| {
+            registry.remove(&dir, true).map_err(|error| {
                 CommandError::caused(Exit::Status(125), "cannot remove the container", &error)
             })?;
         }
@@ -106,7 +107,7 @@ impl Create {
                 print_line(&settings.id);
                 Ok(Exit::Success)
             }
-            Err(error) => Err(undo(&dir, error)),
+            Err(error) => Err(undo(registry, &dir, error)),
         }
     }
 }
@@ -184,10 +185,13 @@ fn prepare(
     dir.reserve(&settings)
         .map_err(|error| CommandError::caused(Exit::Status(125), "cannot make the container", &error))?;
     drop(lock);
+    if let Err(error) = claim_image(&settings, registry) {
+        return Err(undo(registry, &dir, error));
+    }
     if let Some(path) = &flags.cidfile {
         let write = fs_err::OpenOptions::new().write(true).create_new(true).open(path);
         if let Err(error) = write.and_then(|mut file| file.write_all(settings.id.as_bytes())) {
-            let _ = remove(&dir, true);
+            let _ = registry.remove(&dir, true);
             return Err(CommandError::caused(
                 Exit::Status(125),
                 "cannot write the id",
@@ -198,14 +202,27 @@ fn prepare(
     Ok((settings, dir))
 }
 
+/// Claims the container's image, so that it cannot be removed from under the container.
+fn claim_image(settings: &Settings, registry: &Registry) -> Result<(), CommandError> {
+    let Some(text) = settings.annotations.get(IMAGE_ID) else {
+        return Ok(());
+    };
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        CommandError::caused(Exit::Status(125), "cannot claim the container's image", error)
+    };
+    let image = text.parse().map_err(|error| failed(&error))?;
+    let store = Store::open(&registry.roots.images()).map_err(|error| failed(&error))?;
+    store.lease(&settings.id, image).map_err(|error| failed(&error))
+}
+
 fn create(settings: &Settings, dir: &ContainerDir) -> Result<Container<Created>, CommandError> {
     Registry::launcher()?
         .create(settings, dir, Extras::default())
         .map_err(|error| launch_error(settings, &error))
 }
 
-fn undo(dir: &ContainerDir, mut error: CommandError) -> CommandError {
-    if let Err(left) = remove(dir, true) {
+fn undo(registry: &Registry, dir: &ContainerDir, mut error: CommandError) -> CommandError {
+    if let Err(left) = registry.remove(dir, true) {
         error.because.push(format!("and cleaning up failed: {left}"));
     }
     error

@@ -232,42 +232,107 @@ pub(super) struct History {
     /// Do not shorten
     #[arg(long)]
     no_trunc: bool,
+    /// Ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// How to print; `json` is one object a line
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// One step of a history, newest first.
+struct Past {
+    /// The image that the step made, where it is known: the whole image for the last one.
+    id: String,
+    created: Option<jiff::Timestamp>,
+    by: String,
+    bytes: u64,
+    comment: String,
 }
 
 impl History {
     pub(super) fn run(&self, global: &Global) -> Outcome {
-        let store = store(global)?;
-        let wrong = |error| failed(format!("cannot show the history of `{}`", self.name), &error);
-        let image = store.lookup(&self.name).map_err(wrong)?;
-        let mut layers = image.document.rootfs.diff_ids.iter();
-        let now = jiff::Timestamp::now().as_second();
-        let mut rows = Vec::new();
-        for step in &image.document.history {
-            let layer = if step.empty_layer { None } else { layers.next() };
-            let bytes = layer
-                .and_then(|layer| banyan_runtime::image::layers::note(&store, *layer))
-                .map_or(0, |n| n.bytes);
-            let created = step
-                .created
-                .as_ref()
-                .and_then(|text| text.parse::<jiff::Timestamp>().ok());
-            let created = created.map_or("N/A".into(), |time| age(now - time.as_second()));
-            let mut by = step
-                .created_by
-                .clone()
-                .or(step.comment.clone())
-                .unwrap_or_default()
-                .replace('\n', " ");
-            if !self.no_trunc && by.chars().count() > 45 {
-                by = by.chars().take(44).chain(['…']).collect();
-            }
-            rows.push(vec![created, by, size(bytes)]);
+        let steps = self.steps(&store(global)?)?;
+        if self.quiet {
+            steps.iter().for_each(|step| print(&format!("{}\n", step.id)));
+            return Ok(Exit::Success);
         }
-        rows.push(vec!["CREATED".into(), "CREATED BY".into(), "SIZE".into()]);
-        rows.reverse();
+        let now = jiff::Timestamp::now().as_second();
+        let since = |step: &Past| {
+            step.created
+                .map_or("N/A".into(), |time| age(now - time.as_second()))
+        };
+        if self.format == Format::Json {
+            for step in &steps {
+                let value = json!({
+                    "Comment": step.comment,
+                    "CreatedAt": step.created.map_or(String::new(), |time| time.to_string()),
+                    "CreatedBy": step.by,
+                    "CreatedSince": since(step),
+                    "ID": step.id,
+                    "Size": size(step.bytes),
+                });
+                print(&format!("{value}\n"));
+            }
+            return Ok(Exit::Success);
+        }
+        let mut rows = vec![
+            ["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        for step in &steps {
+            let by = if self.no_trunc {
+                step.by.clone()
+            } else {
+                shortened(&step.by, 45)
+            };
+            rows.push(vec![
+                step.id.clone(),
+                since(step),
+                by,
+                size(step.bytes),
+                step.comment.clone(),
+            ]);
+        }
         print(&columns(&rows));
         Ok(Exit::Success)
     }
+
+    fn steps(&self, store: &Store) -> Result<Vec<Past>, CommandError> {
+        let wrong = |error| failed(format!("cannot show the history of `{}`", self.name), &error);
+        let image = store.lookup(&self.name).map_err(wrong)?;
+        let mut layers = image.document.rootfs.diff_ids.iter();
+        let mut steps: Vec<Past> = Vec::new();
+        for step in &image.document.history {
+            let layer = if step.empty_layer { None } else { layers.next() };
+            let note = layer.and_then(|layer| banyan_runtime::image::layers::note(store, *layer));
+            let created = step.created.as_ref().and_then(|text| text.parse().ok());
+            steps.push(Past {
+                id: "<missing>".into(),
+                created,
+                by: step.created_by.clone().unwrap_or_default().replace('\n', " "),
+                bytes: note.map_or(0, |note| note.bytes),
+                comment: step.comment.clone().unwrap_or_default(),
+            });
+        }
+        steps.reverse();
+        if let Some(newest) = steps.first_mut() {
+            newest.id = if self.no_trunc {
+                image.id.to_string()
+            } else {
+                image.id.short()
+            };
+        }
+        Ok(steps)
+    }
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
 }
 
 /// `image tag`.

@@ -180,7 +180,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn new(arguments: &[&str], output: Output) -> Self {
+    pub(crate) fn new(arguments: &[&str], output: Output) -> Self {
         Self {
             arguments: arguments.join(" "),
             code: output.status.code().unwrap_or(-1),
