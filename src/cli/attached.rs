@@ -71,7 +71,8 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
         timestamps: how.timestamps,
         width: containers.iter().map(|c| logs::label(c).len()).max().unwrap_or(0),
     };
-    let followed = Followed::default();
+    let followed = Followed::new()
+        .map_err(|error| CommandError::caused(Exit::Host, "cannot follow the output", &error))?;
     let mut known = BTreeMap::new();
     let print = |(index, label): &(usize, String), entry: &Entry| {
         // A closed standard output shows nothing more, but the services go on until the user says stop.

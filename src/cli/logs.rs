@@ -169,7 +169,7 @@ fn follow(
     how: LineStyle,
     wanted: impl Fn(&Entry) -> bool,
 ) -> io::Result<()> {
-    let followed = Followed::default();
+    let followed = Followed::new()?;
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     let services: Vec<_> = containers.iter().map(|c| c.slot.service.clone()).collect();
     let mut add = |containers: &[ContainerInfo], options: ReaderOptions| {
