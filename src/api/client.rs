@@ -75,7 +75,7 @@ impl Client {
     pub fn ask(&self, request: &Request) -> Result<Answer, ClientError> {
         let line = self.line_of(request)?;
         let mut answer = self.ask_line(&line)?;
-        answer.again = Some((self.clone(), line, TRIES));
+        answer.unheard = Unheard::Again(self.clone(), line, TRIES);
         Ok(answer)
     }
 
@@ -105,15 +105,17 @@ impl Client {
         Ok(line)
     }
 
-    /// Asks only when an engine runs already.
+    /// Asks only when an engine runs already. One that ends just as it is asked does not run: it answers nothing.
     ///
     /// # Errors
-    /// When it is lost while being asked.
+    /// When the request cannot be written as a message.
     pub fn ask_running(&self, request: &Request) -> Result<Option<Answer>, ClientError> {
-        match self.connect() {
-            Ok(stream) => self.send(stream, &self.line_of(request)?).map(Some),
-            Err(_) => Ok(None),
-        }
+        let line = self.line_of(request)?;
+        let answer = self.connect().ok().and_then(|stream| self.send(stream, &line).ok());
+        Ok(answer.map(|mut answer| {
+            answer.unheard = Unheard::NotRunning;
+            answer
+        }))
     }
 
     fn send(&self, mut stream: UnixStream, line: &[u8]) -> Result<Answer, ClientError> {
@@ -126,7 +128,7 @@ impl Client {
         Ok(Answer {
             project: self.project.clone(),
             lines,
-            again: None,
+            unheard: Unheard::NotRunning,
         })
     }
 
@@ -185,8 +187,18 @@ impl Client {
 pub struct Answer {
     project: ProjectName,
     lines: BufReader<UnixStream>,
-    /// How to ask again while nothing was heard: by whom, what, how often.
-    again: Option<(Client, Vec<u8>, u8)>,
+    unheard: Unheard,
+}
+
+/// What it means when the engine closes the connection.
+#[derive(Debug)]
+enum Unheard {
+    /// Nothing was heard, so it ended before it took the request: another is asked (by whom, what, how often).
+    Again(Client, Vec<u8>, u8),
+    /// Nothing was heard, so it had nothing left to do: as good as not running.
+    NotRunning,
+    /// Something was heard: it is lost.
+    No,
 }
 
 impl Answer {
@@ -202,13 +214,12 @@ impl Answer {
                 project: self.project.clone(),
                 cause,
             };
-            match (read, self.again.take()) {
-                // Nothing was heard: the engine ended before it took the request, so it is safe to ask another.
-                (Ok(0) | Err(_), Some((client, request, tries @ 1..))) => {
+            match (read, std::mem::replace(&mut self.unheard, Unheard::No)) {
+                (Ok(0) | Err(_), Unheard::Again(client, request, tries @ 1..)) => {
                     *self = client.ask_line(&request)?;
-                    self.again = Some((client, request, tries - 1));
+                    self.unheard = Unheard::Again(client, request, tries - 1);
                 }
-                (Ok(0), _) => return Ok(None),
+                (Ok(0), _) | (Err(_), Unheard::NotRunning) => return Ok(None),
                 (Ok(_), _) => {
                     return serde_json::from_str(&line)
                         .map(Some)
