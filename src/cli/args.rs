@@ -108,6 +108,8 @@ pub enum Command {
     Build(up::Build),
     /// Pull images of services
     Pull(up::Pull),
+    /// Push images of services to their registries
+    Push(super::push::Push),
     /// Named volumes of this machine
     #[command(subcommand)]
     Volume(volume::VolumeCommand),
@@ -166,6 +168,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Create(args) => up::create(global, args),
         Command::Build(args) => up::build(global, args),
         Command::Pull(args) => up::pull(global, args),
+        Command::Push(args) => super::push::run(global, args),
         Command::Volume(command) => volume::run(global, command),
         Command::Volumes(args) => volume::of_project(global, args),
         Command::Start(args) => lifecycle::run(global, &Verb::Start(args)),

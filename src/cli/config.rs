@@ -1,6 +1,6 @@
 //! `banyan config`: the project as banyan understands it.
 
-use super::{CommandError, Exit, Global, Outcome};
+use super::{CommandError, Exit, Global, Outcome, pin};
 use crate::project::{self, Diagnostic, Diagnostics, LoadOptions, Resolved, Skip};
 use clap::{Args, ValueEnum};
 use std::{io::Write as _, path::PathBuf};
@@ -57,7 +57,7 @@ pub struct ConfigArgs {
     /// Write to a file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Pin the images to the digests that the image store has for them
+    /// Pin the images to the digests that their registries have for them now
     #[arg(long)]
     resolve_image_digests: bool,
     /// Print an override file with the digests of the images
@@ -122,6 +122,12 @@ pub fn wrong_project(wrong: &Diagnostics, options: &LoadOptions) -> CommandError
     CommandError::new(Exit::ProjectFile, what).details(format!("\n{}", wrong.to_text(&options.working_dir)))
 }
 
+/// The error for a name that no service of the project has.
+pub(super) fn no_such_service(name: &str, known: &[String]) -> CommandError {
+    CommandError::new(Exit::Failed, format!("there is no service `{name}`"))
+        .hint(format!("services: {}", known.join(", ")))
+}
+
 /// Prints warnings on standard error.
 pub fn print_warnings(warnings: &[Diagnostic], options: &LoadOptions) {
     let mut out = std::io::stderr().lock();
@@ -158,13 +164,19 @@ pub fn run(args: &ConfigArgs, global: &Global) -> Outcome {
     }
     if !args.names.is_empty() {
         let known = resolved.services();
-        resolved.select(&args.names).map_err(|name| {
-            CommandError::new(Exit::Usage, format!("there is no service `{name}`"))
-                .hint(format!("services: {}", known.join(", ")))
-        })?;
+        resolved
+            .select(&args.names)
+            .map_err(|name| no_such_service(&name, &known))?;
     }
     if args.quiet {
         return Ok(Exit::Success);
+    }
+    if args.lock_image_digests {
+        let pinned = pin::digests(&resolved, global)?;
+        return write(args, &pin::override_file(&pinned, args.format)?);
+    }
+    if args.resolve_image_digests {
+        resolved.set_images(&pin::digests(&resolved, global)?);
     }
     write(args, &text(args, &resolved)?)
 }
@@ -205,12 +217,6 @@ fn text(args: &ConfigArgs, resolved: &Resolved) -> Result<String, CommandError> 
     if let Some(names) = &args.hash {
         return hashes(resolved, names).map(lines);
     }
-    if args.resolve_image_digests || args.lock_image_digests {
-        return Err(
-            CommandError::new(Exit::Host, "images cannot be pinned to digests yet")
-                .hint("write `image: name@sha256:…` by hand; `banyan image ls --digests` shows digests"),
-        );
-    }
     let text = match args.format {
         Format::Json => {
             let json = resolved.to_json();
@@ -226,7 +232,7 @@ fn text(args: &ConfigArgs, resolved: &Resolved) -> Result<String, CommandError> 
     })
 }
 
-fn internal(error: &(dyn std::error::Error + 'static)) -> CommandError {
+pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> CommandError {
     CommandError::caused(Exit::Internal, "cannot print the project", error)
 }
 

@@ -213,6 +213,16 @@ impl Resolved {
         self.enabled.iter().map(image).collect()
     }
 
+    /// The services that are built, of those that take part.
+    #[must_use]
+    pub fn built(&self) -> BTreeSet<String> {
+        let is_built = |name: &&String| {
+            self.service(name)
+                .is_some_and(|node| node.get("build").is_some())
+        };
+        self.enabled.iter().filter(is_built).cloned().collect()
+    }
+
     /// Replaces the images of services, by service (`--resolve-image-digests`).
     pub fn set_images(&mut self, images: &BTreeMap<String, String>) {
         for (name, image) in images {

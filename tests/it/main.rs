@@ -14,6 +14,7 @@ mod images_and_volumes;
 mod lifecycle;
 mod networking;
 mod ready;
+mod registries;
 mod up;
 
 /// A file that is not listed above would silently not be run.

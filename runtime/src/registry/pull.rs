@@ -118,6 +118,17 @@ pub fn pull(
     Ok(image)
 }
 
+/// The digest that the registry has for a name now: of the index where there is one, so that it holds on every
+/// platform. Nothing is kept.
+///
+/// # Errors
+/// When the registry does not answer, does not have it, or sends something else than it announces.
+pub fn resolve(reference: &Reference, credentials: &Credentials) -> Result<Digest, RegistryError> {
+    let client = Client::new(reference.host(), reference.path(), credentials);
+    let wanted = reference.tag().unwrap_or("latest");
+    manifest(&client, wanted, None, None).map(|(digest, ..)| digest)
+}
+
 fn manifest(
     client: &Client,
     wanted: &str,

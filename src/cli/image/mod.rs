@@ -4,7 +4,7 @@
 
 mod build;
 mod obtain;
-mod render;
+pub(super) mod render;
 mod show;
 mod transfer;
 
@@ -86,7 +86,7 @@ fn variable(name: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-fn store(global: &Global) -> Result<Store, CommandError> {
+pub(super) fn store(global: &Global) -> Result<Store, CommandError> {
     Store::open(&roots(global).images()).map_err(|error| failed("cannot open the image store", &error))
 }
 
@@ -107,7 +107,7 @@ fn docker_config() -> PathBuf {
     folder.join("config.json")
 }
 
-fn credentials() -> Result<Credentials, CommandError> {
+pub(super) fn credentials() -> Result<Credentials, CommandError> {
     Credentials::load(&docker_config())
         .map_err(|error| CommandError::caused(Exit::Host, "cannot read the registry logins", &error))
 }
@@ -127,7 +127,7 @@ fn platform(text: Option<&str>) -> Result<Platform, CommandError> {
     )
 }
 
-fn reference(text: &str) -> Result<banyan_runtime::image::Reference, CommandError> {
+pub(super) fn reference(text: &str) -> Result<banyan_runtime::image::Reference, CommandError> {
     text.parse()
         .map_err(|error| CommandError::caused(Exit::Usage, "this is no image name", &error))
 }

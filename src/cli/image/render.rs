@@ -11,7 +11,7 @@ use std::{
 
 /// Renders events.
 #[derive(Debug)]
-pub(super) struct Printer {
+pub(in crate::cli) struct Printer {
     mode: Mode,
     state: Mutex<State>,
 }
@@ -26,7 +26,7 @@ struct State {
 }
 
 impl Printer {
-    pub(super) fn new(global: &Global) -> Self {
+    pub(in crate::cli) fn new(global: &Global) -> Self {
         let mode = match global.progress {
             Mode::Auto if std::io::stderr().is_terminal() => Mode::Tty,
             Mode::Auto => Mode::Plain,
