@@ -111,7 +111,10 @@ impl Client {
     /// When the request cannot be written as a message.
     pub fn ask_running(&self, request: &Request) -> Result<Option<Answer>, ClientError> {
         let line = self.line_of(request)?;
-        let answer = self.connect().ok().and_then(|stream| self.send(stream, &line).ok());
+        let answer = self
+            .connect()
+            .ok()
+            .and_then(|stream| self.send(stream, &line).ok());
         Ok(answer.map(|mut answer| {
             answer.unheard = Unheard::NotRunning;
             answer

@@ -18,7 +18,10 @@ use std::{collections::BTreeMap, io::Write as _};
 ///
 /// # Errors
 /// An image that no registry has, and the store has from none.
-pub(super) fn digests(resolved: &Resolved, global: &Global) -> Result<BTreeMap<String, String>, CommandError> {
+pub(super) fn digests(
+    resolved: &Resolved,
+    global: &Global,
+) -> Result<BTreeMap<String, String>, CommandError> {
     let (store, credentials) = (image::store(global)?, image::credentials()?);
     let built = resolved.built();
     let mut asked: BTreeMap<String, Result<String, CommandError>> = BTreeMap::new();

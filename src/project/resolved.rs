@@ -216,10 +216,7 @@ impl Resolved {
     /// The services that are built, of those that take part.
     #[must_use]
     pub fn built(&self) -> BTreeSet<String> {
-        let is_built = |name: &&String| {
-            self.service(name)
-                .is_some_and(|node| node.get("build").is_some())
-        };
+        let is_built = |name: &&String| self.service(name).is_some_and(|node| node.get("build").is_some());
         self.enabled.iter().filter(is_built).cloned().collect()
     }
 

@@ -44,9 +44,17 @@ fn a_pushed_image_is_pulled_by_its_digest() {
     // Elsewhere, the lock alone says which bytes.
     let other = Root::new();
     let elsewhere = other.project("pulling", &compose);
-    std::fs::copy(project.folder.join("lock.yaml"), elsewhere.folder.join("lock.yaml")).unwrap();
+    std::fs::copy(
+        project.folder.join("lock.yaml"),
+        elsewhere.folder.join("lock.yaml"),
+    )
+    .unwrap();
     elsewhere.ok(&["-f", "lock.yaml", "up", "-d", "--no-build", "tool"]);
-    assert!(elsewhere.ok(&["logs", "-f", "--no-log-prefix"]).contains("pulled"));
+    assert!(
+        elsewhere
+            .ok(&["logs", "-f", "--no-log-prefix"])
+            .contains("pulled")
+    );
     elsewhere.ok(&["down"]);
     elsewhere.ok(&["pull", "tool"]);
 
