@@ -304,11 +304,17 @@ fn was_ready(engine: &Engine, keeper: &Keeper) -> bool {
     told == Some("health_status: healthy")
 }
 
+/// How often a log is looked at where the kernel has no inotify instance left for us.
+const POLL: Duration = Duration::from_millis(100);
+
 async fn find_line(log: &Path, since: Option<i64>, pattern: &str) -> io::Result<String> {
     let regex = regex::Regex::new(pattern).map_err(io::Error::other)?;
     // Watched before the first read, so that nothing falls between.
     let watch = Watch::new(log).map_err(io::Error::other)?;
-    let changed = readable(watch.as_fd().try_clone_to_owned()?)?;
+    let changed = match watch.fd() {
+        Some(fd) => Some(readable(fd.try_clone_to_owned()?)?),
+        None => None,
+    };
     let options = ReaderOptions {
         since,
         ..ReaderOptions::default()
@@ -334,7 +340,10 @@ async fn find_line(log: &Path, since: Option<i64>, pattern: &str) -> io::Result<
             return Ok(line.chars().take(OUTPUT).collect());
         }
         reader = read;
-        changed.readable().await?.clear_ready();
+        match &changed {
+            Some(changed) => changed.readable().await?.clear_ready(),
+            None => tokio::time::sleep(POLL).await,
+        }
     }
 }
 

@@ -95,6 +95,13 @@ impl Watch {
         self.poll(None, Some(timeout))
     }
 
+    /// What becomes readable with a change, for a caller that waits with others; nothing where logs must be polled.
+    #[must_use]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        let complete = !self.incomplete.load(Ordering::SeqCst);
+        self.inotify.as_ref().map(AsFd::as_fd).filter(|_| complete)
+    }
+
     fn poll(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> bool {
         let blind = self.inotify.is_none() || self.incomplete.load(Ordering::SeqCst);
         let timeout = match timeout {
