@@ -1,7 +1,7 @@
 //! Requests, events and answers. The only serde for the socket.
 
 use crate::{
-    model::{Place, Project, ServiceName},
+    model::{Place, Project, Service, ServiceName},
     plan::{Phase, Slot, Step},
     supervisor::health,
 };
@@ -18,6 +18,8 @@ use std::{
 pub enum Request {
     /// Converge to a project.
     Up(Box<Up>),
+    /// Run one command of a service in a container of its own.
+    Run(Box<Run>),
     /// Stop and remove.
     Down(Down),
     /// Stop without removing.
@@ -96,6 +98,23 @@ pub struct Up {
     /// Variables for secrets, configs and build secrets from the environment, only those that are referred to. Never
     /// stored.
     pub environment: BTreeMap<String, String>,
+}
+
+/// `run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// The project as its files say, and how dependencies are brought up.
+    pub up: Up,
+    /// The service with everything the command line changed.
+    pub service: Service,
+    /// The container's name.
+    pub name: String,
+    /// The container has the service's names on its networks.
+    pub use_aliases: bool,
+    /// Remove it when it has ended.
+    pub auto_remove: bool,
+    /// Nobody reads its output: the client goes at once.
+    pub detach: bool,
 }
 
 /// What `build` and `pull` get.
@@ -255,6 +274,8 @@ pub struct Failure {
     pub details: Option<String>,
     /// What was undone, or could not be.
     pub cleanup: Vec<String>,
+    /// Exit status of commands that stand for their container, when its program could not be started: 125–127.
+    pub status: Option<u8>,
 }
 
 /// Something that happened to a container.

@@ -1,6 +1,8 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
-use super::{Outcome, down, engine, exec, image, lifecycle, lifecycle::Verb, logs, ps, small, up, volume};
+use super::{
+    Outcome, attach, down, engine, exec, image, lifecycle, lifecycle::Verb, logs, ps, run, small, up, volume,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -102,6 +104,10 @@ pub enum Command {
     Logs(logs::Logs),
     /// Run a command in a running container
     Exec(exec::Exec),
+    /// Run one command of a service in a container of its own
+    Run(run::Run),
+    /// Connect to a running container: its output, our input
+    Attach(attach::Attach),
     /// Create containers without starting them
     Create(up::Create),
     /// Build images of services
@@ -165,6 +171,8 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Ps(args) => ps::run(global, args),
         Command::Logs(args) => logs::run(global, args),
         Command::Exec(args) => exec::run(global, args),
+        Command::Run(args) => run::run(global, args),
+        Command::Attach(args) => attach::run(global, args),
         Command::Create(args) => up::create(global, args),
         Command::Build(args) => up::build(global, args),
         Command::Pull(args) => up::pull(global, args),

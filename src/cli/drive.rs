@@ -6,15 +6,38 @@ use crate::api::{
     wire::{Failure, Fault, Message, Request},
 };
 use std::{
+    ops::ControlFlow,
+    os::unix::net::UnixStream,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
 };
 
+#[derive(Debug)]
 enum Heard {
     Message(Box<Message>),
     End(Result<(), ClientError>),
     Signal,
+}
+
+/// An engine that has done what was asked and does the rest when it is let go.
+#[derive(Debug)]
+pub(super) struct Held {
+    stream: UnixStream,
+    heard: mpsc::Receiver<Heard>,
+}
+
+impl Held {
+    /// Lets the engine do the rest; returns when it has.
+    pub(super) fn release(self) {
+        // A connection that is gone already is as good.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        while let Ok(heard) = self.heard.recv() {
+            if matches!(heard, Heard::End(_)) {
+                return;
+            }
+        }
+    }
 }
 
 /// Asks and shows progress until the end; other messages go to `also`.
@@ -27,7 +50,26 @@ pub(super) fn drive(
     request: &Request,
     mut also: impl FnMut(&Message),
 ) -> Result<(), CommandError> {
+    let until = |message: &Message| {
+        also(message);
+        ControlFlow::Continue(())
+    };
+    drive_until(global, client, request, until).map(|_| ())
+}
+
+/// The same until `also` breaks it off: the engine is then held, and does what remains when it is released.
+///
+/// # Errors
+/// As [`drive`].
+pub(super) fn drive_until(
+    global: &Global,
+    client: &Client,
+    request: &Request,
+    mut also: impl FnMut(&Message) -> ControlFlow<()>,
+) -> Result<Option<Held>, CommandError> {
     let answer = client.ask(request).map_err(unreachable)?;
+    let lost = |error: std::io::Error| CommandError::caused(Exit::Host, "cannot hold the connection", &error);
+    let stream = answer.stream().map_err(lost)?;
     let mut view = View::new(terminal::progress(global), terminal::Style::stderr(global));
     let (send, heard) = mpsc::channel();
     let forwarded = send.clone();
@@ -40,7 +82,7 @@ pub(super) fn drive(
             Ok(Heard::Message(message)) => match *message {
                 Message::Done => {
                     view.finish();
-                    return Ok(());
+                    return Ok(None);
                 }
                 Message::Failed(failure) => {
                     view.finish();
@@ -48,7 +90,10 @@ pub(super) fn drive(
                 }
                 message => {
                     view.take(&message);
-                    also(&message);
+                    if also(&message).is_break() {
+                        view.finish();
+                        return Ok(Some(Held { stream, heard }));
+                    }
                 }
             },
             Ok(Heard::Signal) => {
@@ -119,6 +164,7 @@ pub(super) fn failed(failure: &Failure) -> CommandError {
     }
     CommandError {
         exit,
+        status: failure.status,
         what: failure.what.clone(),
         because: failure.because.clone(),
         at: failure.at.clone(),

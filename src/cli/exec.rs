@@ -2,12 +2,13 @@
 //!
 //! The process is made by this command itself, through the runtime: the engine is not on the way of its bytes.
 
-use super::{CommandError, Exit, Global, Outcome, context, ps, terminal_session};
+use super::{CommandError, Exit, Global, Outcome, context, interrupt, ps, terminal_session};
 use crate::{api::wire::ContainerInfo, engine::record::Record, plan::Phase};
 use banyan_runtime::{
     confine::Capabilities,
     container::{
-        ContainerDir, ContainerError, ExecSettings, ExecStreams, Found, Launcher, Process, TerminalSize,
+        ContainerDir, ContainerError, ExecSettings, ExecStreams, Execution, Found, Launcher, Process,
+        TerminalSize,
     },
 };
 use clap::Args;
@@ -115,6 +116,7 @@ pub(super) fn run(global: &Global, args: &Exec) -> Outcome {
     if args.detach {
         return Ok(Exit::Success);
     }
+    pass_on_signals(&execution).map_err(fail)?;
     let status = execution
         .wait(None)
         .map_err(|error| CommandError::caused(Exit::Host, "cannot wait for the command", &error))?;
@@ -123,6 +125,20 @@ pub(super) fn run(global: &Global, args: &Exec) -> Outcome {
             .and_then(|status| u8::try_from(status).ok())
             .unwrap_or(u8::MAX),
     ))
+}
+
+/// Ctrl-C and its relatives go to the command, whose end is then ours: it is not of our terminal's process group.
+fn pass_on_signals(execution: &Execution) -> std::io::Result<()> {
+    let (send, signals) = std::sync::mpsc::channel();
+    interrupt::forward_each(send)?;
+    let command = execution.pidfd().try_clone_to_owned()?;
+    std::thread::spawn(move || {
+        for signal in signals {
+            // It may just have ended.
+            let _ = banyan_runtime::sys::pidfd::signal(&command, signal);
+        }
+    });
+    Ok(())
 }
 
 /// A running container of a service.

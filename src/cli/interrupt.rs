@@ -1,13 +1,24 @@
 //! Ctrl-C and its relatives, as messages on a channel.
 
 use std::{sync::mpsc::Sender, thread};
+use tokio::signal::unix::SignalKind;
 
 /// Sends `make()` for each SIGINT, SIGTERM and SIGHUP of this process, for as long as it lives.
 pub(super) fn forward<T: Send + 'static>(
     to: Sender<T>,
     make: impl Fn() -> T + Send + 'static,
 ) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
+    listen(move |_| to.send(make()).is_ok())
+}
+
+/// Sends the number of each SIGINT, SIGTERM and SIGHUP of this process, for as long as it lives.
+pub(super) fn forward_each(to: Sender<i32>) -> std::io::Result<()> {
+    listen(move |kind| to.send(kind.as_raw_value()).is_ok())
+}
+
+/// Calls `heard` for each until it gives false.
+fn listen(heard: impl Fn(SignalKind) -> bool + Send + 'static) -> std::io::Result<()> {
+    use tokio::signal::unix::signal;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -20,12 +31,12 @@ pub(super) fn forward<T: Send + 'static>(
     thread::spawn(move || {
         runtime.block_on(async {
             loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                    _ = hangup.recv() => {}
-                }
-                if to.send(make()).is_err() {
+                let kind = tokio::select! {
+                    _ = interrupt.recv() => SignalKind::interrupt(),
+                    _ = terminate.recv() => SignalKind::terminate(),
+                    _ = hangup.recv() => SignalKind::hangup(),
+                };
+                if !heard(kind) {
                     return;
                 }
             }

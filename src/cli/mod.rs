@@ -5,10 +5,12 @@
 //! 3. [`report`] renders every error; [`exit`] is the table of exit statuses.
 
 pub mod args;
+mod attach;
 mod attached;
 pub mod config;
 pub mod container;
 pub mod context;
+mod detach_keys;
 mod down;
 mod drive;
 mod engine;
@@ -25,6 +27,8 @@ mod progress;
 mod ps;
 mod push;
 pub mod report;
+mod run;
+mod session;
 mod small;
 pub mod table;
 pub mod terminal;
@@ -54,6 +58,12 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => report::print(&error, &cli.global),
     }
+}
+
+/// Data for whoever reads us; a reader that went away wants no more.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// `BANYAN_LOG=debug` turns tracing on; without it nothing is even formatted.

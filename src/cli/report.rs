@@ -9,6 +9,8 @@ use std::{io::Write, process::ExitCode};
 pub struct CommandError {
     /// Whose fault; decides the exit status.
     pub exit: Exit,
+    /// What commands that stand for their container give instead: 125–127 when its program could not be started.
+    pub status: Option<u8>,
     /// What could not be done.
     pub what: String,
     /// Why, outermost first.
@@ -26,6 +28,7 @@ impl CommandError {
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self {
             exit,
+            status: None,
             what: what.into(),
             because: Vec::new(),
             at: None,

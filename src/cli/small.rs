@@ -1,6 +1,6 @@
 //! Small commands that only show: `port`, `ls`, `events`, `images`, `version`.
 
-use super::{CommandError, Exit, Global, Outcome, context, drive, exec, ps, table};
+use super::{CommandError, Exit, Global, Outcome, context, drive, exec, print, ps, table};
 use crate::{
     api::wire::{Event, Message, Request},
     engine::{events, record::Record},
@@ -326,9 +326,4 @@ pub(super) fn version(args: &Version) -> Outcome {
         _ => print(&format!("banyan version {number}\n")),
     }
     Ok(Exit::Success)
-}
-
-fn print(text: &str) {
-    // A reader that went away wants no more.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

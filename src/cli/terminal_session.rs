@@ -9,6 +9,10 @@ use banyan_runtime::{
 use std::{
     fs::File,
     io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -42,6 +46,8 @@ pub fn run(execution: Execution) -> Outcome {
             }
         }
     });
+    let shown = Arc::new(AtomicU64::new(0));
+    let counted = shown.clone();
     let output = thread::spawn(move || {
         let mut bytes = [0; 16384];
         let mut screen = std::io::stdout();
@@ -54,16 +60,19 @@ pub fn run(execution: Execution) -> Outcome {
             {
                 return;
             }
+            counted.fetch_add(1, Ordering::SeqCst);
         }
     });
     let status = execution.wait(None);
     drop(master);
-    // A child of the process may keep the terminal open for ever; what it wrote until now is shown.
-    for _ in 0..20 {
-        if output.is_finished() {
-            break;
-        }
+    // A child of the process may keep the terminal open for ever; what was written until now is shown, however slow
+    // our own terminal is.
+    let (mut seen, mut idle) = (shown.load(Ordering::SeqCst), 0);
+    while !output.is_finished() && idle < 20 {
         thread::park_timeout(std::time::Duration::from_millis(5));
+        let now = shown.load(Ordering::SeqCst);
+        idle = if now == seen { idle + 1 } else { 0 };
+        seen = now;
     }
     drop(raw);
     let status =

@@ -182,20 +182,34 @@ fn wanted(global: &Global, args: &Common) -> Result<Wanted, CommandError> {
     let mut project = context::load(global, &args.services)?;
     let services = known(&project, &args.services)?;
     scale(&mut project, &args.scale)?;
-    let environment = referred_environment(&project);
     Ok(Wanted {
-        project,
         services,
-        no_deps: false,
-        no_start: false,
         force_recreate: args.force_recreate,
         no_recreate: args.no_recreate,
-        always_recreate_deps: false,
-        renew_anon_volumes: false,
         remove_orphans: args.remove_orphans,
         build: args.build,
         no_build: args.no_build,
         pull: args.pull.clone().filter(|policy| policy != "policy"),
+        ..plain(global, project)
+    })
+}
+
+/// Convergence to a project without any flag.
+pub(super) fn plain(global: &Global, project: Project) -> Wanted {
+    let environment = referred_environment(&project);
+    Wanted {
+        project,
+        services: BTreeSet::new(),
+        no_deps: false,
+        no_start: false,
+        force_recreate: false,
+        no_recreate: false,
+        always_recreate_deps: false,
+        renew_anon_volumes: false,
+        remove_orphans: false,
+        build: false,
+        no_build: false,
+        pull: None,
         wait: false,
         wait_timeout: None,
         timeout: None,
@@ -203,7 +217,7 @@ fn wanted(global: &Global, args: &Common) -> Result<Wanted, CommandError> {
         dry_run: global.dry_run,
         images_only: None,
         environment,
-    })
+    }
 }
 
 /// Flags of `build`.
@@ -303,7 +317,8 @@ fn images_only(global: &Global, services: &[String], which: ImagesOnly) -> Resul
     })
 }
 
-fn quiet(global: &Global, quiet: bool) -> Global {
+/// The same flags, without progress when `quiet`.
+pub(super) fn quiet(global: &Global, quiet: bool) -> Global {
     let mut global = global.clone();
     if quiet {
         global.progress = super::Progress::Quiet;

@@ -53,7 +53,7 @@ pub async fn down(engine: &Arc<Engine>, wanted: Down, voice: &Voice) -> Outcome 
             Failure::new(Fault::Interrupted, "interrupted").hint("`banyan down` again finishes the rest"),
         );
     }
-    remove_one_offs(&execution, &mut failures).await;
+    remove_one_offs(&execution, &wanted.services, &mut failures).await;
     let everything = wanted.services.is_empty() && engine.keepers().is_empty();
     if everything {
         engine.networks.close().await;
@@ -92,12 +92,17 @@ fn check_services(project: Option<&Project>, services: &BTreeSet<ServiceName>) -
 }
 
 /// Containers of `run` go with the project.
-async fn remove_one_offs(execution: &Arc<Execution>, failures: &mut Failures) {
+async fn remove_one_offs(
+    execution: &Arc<Execution>,
+    services: &BTreeSet<ServiceName>,
+    failures: &mut Failures,
+) {
     for keeper in execution
         .engine
         .keepers()
         .into_iter()
         .filter(|keeper| keeper.is_one_off())
+        .filter(|keeper| services.is_empty() || services.contains(&keeper.slot().service))
     {
         if let Err(failure) = execution.take_away(&keeper.id()).await {
             failures.push(failure);

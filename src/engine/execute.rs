@@ -11,14 +11,15 @@ use super::{
     settings::{self, Inputs},
 };
 use crate::{
-    api::wire::{Failure, Fault, Level, Up},
+    api::wire::{Failure, Fault, Level, Run, Up},
     model::{Condition, MountKind, NetworkMode, Project, Service, ServiceName, hash_of},
     plan::{Action, Phase, Plan, Slot},
     volumes::Volume,
 };
 use banyan_runtime::{
     container::{ContainerDir, Extras, LaunchError, Settings},
-    image::Image,
+    image::{Digest, Image},
+    log::LogSettings,
     rootfs,
 };
 use std::{
@@ -224,13 +225,58 @@ impl Execution {
         let record = self
             .draft(&project, service, slot, &image, before.first().map(Arc::as_ref))
             .await?;
+        let new = before.is_empty();
+        let keeper = self
+            .make(record, image.id)
+            .await
+            .map_err(|failure| failure.at(service.place.as_ref()))?;
+        if new {
+            super::lock(&self.made).push(Made::Container(keeper.id()));
+        }
+        Ok(None)
+    }
+
+    /// Makes the container of `run` up to its barrier.
+    ///
+    /// # Errors
+    /// Why it cannot be made; nothing of it is left then.
+    pub async fn create_one_off(&self, slot: &Slot, wanted: &Run) -> Outcome<Arc<Keeper>> {
+        let service = self.service(&slot.service)?;
+        let image = self.obtain(&slot.service).await?;
+        let project = self
+            .project
+            .clone()
+            .ok_or_else(|| Failure::new(Fault::Internal, "no project"))?;
+        let mut record = self.draft(&project, service, slot, &image, None).await?;
+        record.one_off = true;
+        record.auto_remove = wanted.auto_remove;
+        if !wanted.detach {
+            // Its reader may be slower than it writes, and must not miss anything.
+            record.settings.log = LogSettings::default();
+        }
+        if !wanted.use_aliases {
+            for endpoint in record.endpoints.values_mut() {
+                endpoint.names = vec![wanted.name.clone()];
+            }
+        }
+        let slug = wanted.name.rsplit('-').next().unwrap_or_default().to_owned();
+        for labels in [&mut record.labels, &mut record.settings.labels] {
+            labels.insert("com.docker.compose.oneoff".into(), "True".into());
+            labels.insert("com.docker.compose.container-number".into(), "1".into());
+            labels.insert("com.docker.compose.slug".into(), slug.clone());
+        }
+        self.make(record, image.id).await
+    }
+
+    /// Makes a container up to its barrier, and a keeper for it.
+    async fn make(&self, record: Record, image: Digest) -> Outcome<Arc<Keeper>> {
         let id = record.id.clone();
         let dir = container_dir(&self.engine, &id);
         let failed = |what: &str, error: &(dyn std::error::Error + 'static)| {
             Failure::caused(Fault::Host, format!("cannot {what} `{}`", record.name), error)
         };
         fs_err::create_dir_all(&dir.state).map_err(|error| failed("create", &error))?;
-        if let Err(error) = self.engine.store.lease(&id, image.id) {
+        if let Err(error) = self.engine.store.lease(&id, image) {
             let _ = std::fs::remove_dir_all(&dir.state);
             return Err(failed("create", &error));
         }
@@ -252,13 +298,10 @@ impl Execution {
                     "a container that could not be made could not be removed either"
                 );
             }
-            return Err(failure.at(service.place.as_ref()));
-        }
-        if before.is_empty() {
-            super::lock(&self.made).push(Made::Container(id));
+            return Err(failure);
         }
         self.engine.events.tell(&keeper.record(), "create", &[]);
-        Ok(None)
+        Ok(keeper)
     }
 
     /// Everything about a container that is to be made.
@@ -311,6 +354,7 @@ impl Execution {
             project: project.name.to_string(),
             slot: slot.clone(),
             one_off: false,
+            auto_remove: false,
             service: service.clone(),
             config_hash: service.config_hash(),
             image: image.id.to_string(),
@@ -656,7 +700,11 @@ impl Execution {
         Ok(())
     }
 
-    async fn wait_for(
+    /// Waits until all containers of a service have reached a condition.
+    ///
+    /// # Errors
+    /// When one no longer can, and it is required.
+    pub async fn wait_for(
         &self,
         service: &ServiceName,
         condition: Condition,
@@ -813,7 +861,8 @@ fn launch_failure(name: &str, error: &LaunchError) -> Box<Failure> {
     } else {
         Fault::Asked
     };
-    let failure = Failure::caused(fault, format!("cannot start `{name}`"), error);
+    let mut failure = Failure::caused(fault, format!("cannot start `{name}`"), error);
+    failure.status = Some(error.exit_status());
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,

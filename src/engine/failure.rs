@@ -17,6 +17,7 @@ impl Failure {
             hint: None,
             details: None,
             cleanup: Vec::new(),
+            status: None,
         })
     }
 

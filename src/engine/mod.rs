@@ -23,6 +23,7 @@ pub mod links;
 pub mod names;
 pub mod networks;
 pub mod observe;
+pub mod one_off;
 pub mod probing;
 pub mod record;
 pub mod secrets;

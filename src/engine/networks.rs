@@ -522,7 +522,7 @@ impl Networks {
 
     /// Points a place's ports at its container.
     fn publish(&self, record: &Record) -> Outcome<Vec<Published>> {
-        if record.service.ports.is_empty() || record.one_off {
+        if record.service.ports.is_empty() {
             return Ok(Vec::new());
         }
         self.reserve(&record.slot, &record.service)?;

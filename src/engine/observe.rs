@@ -136,8 +136,13 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
             // Its shim was killed too: a new one goes on with its output and records its end.
             state = engine.launcher.adopt(&dir).ok().map(Found::Running);
         }
+        let auto_remove = record.auto_remove;
         let keeper = Arc::new(Keeper::new(engine, record, live.clone()));
         engine.keep(keeper.clone());
+        if auto_remove {
+            let (engine, keeper) = (engine.clone(), keeper.clone());
+            tokio::spawn(async move { super::one_off::remove_at_end(&engine, &keeper, None).await });
+        }
         if let Some(Found::Running(container)) = state {
             adopted_by_us(&container);
             running.push((keeper, container, live.started.unwrap_or_default()));

@@ -28,6 +28,9 @@ pub struct Record {
     pub slot: Slot,
     /// Of `run`, not of a service.
     pub one_off: bool,
+    /// Removed when it has ended (`run --rm`).
+    #[serde(default)]
+    pub auto_remove: bool,
     /// The service as it was when the container was made, environment included.
     pub service: Service,
     /// Hash of the service.

@@ -282,7 +282,8 @@ async fn send(write: &mut tokio::net::unix::OwnedWriteHalf, message: &Message) -
 
 async fn answer(engine: &Arc<Engine>, request: Request, voice: &Voice) -> Outcome {
     match request {
-        Request::Up(up) => super::up::up(engine, *up, voice).await,
+        Request::Up(up) => Box::pin(super::up::up(engine, *up, voice)).await,
+        Request::Run(run) => Box::pin(super::one_off::run(engine, *run, voice)).await,
         Request::Down(down) => super::down::down(engine, down, voice).await,
         Request::Stop(select) => lifecycle::stop(engine, select, voice).await,
         Request::Start(select) => lifecycle::start(engine, select, voice).await,

@@ -63,7 +63,10 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
 }
 
 /// What the project file may say and this engine does not do yet is refused: ignoring it would surprise.
-fn refuse_unsupported(project: &Project, services: &BTreeSet<ServiceName>) -> Outcome {
+///
+/// # Errors
+/// The first such thing.
+pub fn refuse_unsupported(project: &Project, services: &BTreeSet<ServiceName>) -> Outcome {
     for service in services.iter().filter_map(|name| project.services.get(name)) {
         let overlay = |mount: &Mount| matches!(mount.kind, MountKind::Bind { overlay: true, .. });
         let external = service
