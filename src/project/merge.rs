@@ -159,6 +159,12 @@ fn by_rule(rule: Rule, base: Node, over: Node, trail: &Trail<'_>, report: &mut R
         Rule::Replace => over,
         Rule::Pairs => {
             let mut list = sequence(base);
+            let gone = resets(&over);
+            // docker compose forgets such a key only where the file below writes a mapping; the form must not matter.
+            list.retain(|pair| {
+                pair.as_str()
+                    .is_none_or(|pair| !gone.iter().any(|key| is_of(pair, key)))
+            });
             list.extend(sequence(over));
             Node::new(Value::List(list), span)
         }
@@ -211,6 +217,21 @@ fn pools(base: Node, over: Node, trail: &Trail<'_>, report: &mut Report) -> Node
         }
     }
     Node::new(Value::List(base), span)
+}
+
+/// The keys that a mapping marks with `!reset`.
+fn resets(node: &Node) -> Vec<String> {
+    let entries = node.as_map().into_iter().flatten();
+    entries
+        .filter(|(_, entry)| entry.node.mark == Mark::Reset)
+        .map(|(key, _)| key.clone())
+        .collect()
+}
+
+/// Whether a `KEY=value` (or `KEY`) text is of this key.
+fn is_of(pair: &str, key: &str) -> bool {
+    pair.strip_prefix(key)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
 /// A list of `KEY=value` texts; mappings are sorted by key.

@@ -4,6 +4,7 @@ mod bounds;
 mod corpus;
 mod dialects;
 mod invalid;
+mod merging;
 
 use super::*;
 use crate::model::{Condition, MountKind, NetworkMode, Protocol, RestartCondition, Service, ServiceName};
