@@ -24,6 +24,9 @@ pub struct ConfigArgs {
     /// Print the image names, one per line
     #[arg(long)]
     images: bool,
+    /// Print the model names, one per line
+    #[arg(long)]
+    models: bool,
     /// Print the profile names, one per line
     #[arg(long)]
     profiles: bool,
@@ -198,6 +201,9 @@ fn text(args: &ConfigArgs, resolved: &Resolved) -> Result<String, CommandError> 
     }
     if args.images {
         return Ok(lines(resolved.images().into_values().collect()));
+    }
+    if args.models {
+        return Ok(lines(resolved.models()));
     }
     if args.profiles {
         return Ok(lines(resolved.profiles().into_iter().collect()));

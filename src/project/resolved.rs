@@ -181,6 +181,15 @@ impl Resolved {
         self.keys("networks")
     }
 
+    /// The names of the models that the files define, sorted.
+    #[must_use]
+    pub fn models(&self) -> Vec<String> {
+        let map = self.root.get("models").and_then(Node::as_map);
+        let mut names: Vec<_> = map.into_iter().flatten().map(|(key, _)| key.clone()).collect();
+        names.sort();
+        names
+    }
+
     fn keys(&self, kind: &str) -> Vec<String> {
         let used = used::used(&self.root, &self.enabled);
         let used = if kind == "volumes" {

@@ -33,6 +33,7 @@ fn tree(
 /// A row: the service's keys below, those above, where to look (JSON pointer below the service), what is there.
 type Row = (&'static str, &'static str, &'static str, serde_json::Value);
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn rows() -> Vec<Row> {
     let nothing = serde_json::Value::Null;
     vec![
@@ -384,10 +385,13 @@ fn include_brings_whole_projects_each_with_its_own_folder() {
     assert!(error.contains("compose.yaml:1:11"), "{error}");
 }
 
+/// Profiles and services asked for, and the services that take part or what the error says.
+type Choice<'a> = (&'a [&'a str], &'a [&'a str], Result<&'a [&'a str], &'a str>);
+
 #[test]
 fn profiles_choose_services() {
     let text = "services:\n  always: {image: i}\n  a: {image: i, profiles: [one]}\n  b: {image: i, profiles: [one, two]}\n  c: {image: i, profiles: [three], depends_on: [a]}\n";
-    let table: [(&[&str], &[&str], Result<&[&str], &str>); 8] = [
+    let table: [Choice<'_>; 8] = [
         (&[], &[], Ok(&["always"])),
         (&["one"], &[], Ok(&["a", "always", "b"])),
         (&["two"], &[], Ok(&["always", "b"])),
