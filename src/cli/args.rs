@@ -108,6 +108,14 @@ pub enum Command {
     Run(run::Run),
     /// Connect to a running container: its output, our input
     Attach(attach::Attach),
+    /// Set the number of containers of services
+    Scale(scale::Scale),
+    /// Wait until containers of services have ended
+    Wait(wait::Wait),
+    /// Show the processes of containers
+    Top(top::Top),
+    /// Show what containers use, live
+    Stats(stats::Stats),
     /// Create containers without starting them
     Create(up::Create),
     /// Build images of services
@@ -173,6 +181,10 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Exec(args) => exec::run(global, args),
         Command::Run(args) => run::run(global, args),
         Command::Attach(args) => attach::run(global, args),
+        Command::Scale(args) => scale::run(global, args),
+        Command::Wait(args) => wait::run(global, args),
+        Command::Top(args) => top::run(global, args),
+        Command::Stats(args) => stats::run(global, args),
         Command::Create(args) => up::create(global, args),
         Command::Build(args) => up::build(global, args),
         Command::Pull(args) => up::pull(global, args),

@@ -15,6 +15,8 @@ use std::{
 
 #[derive(Debug)]
 enum Heard {
+    /// Before the first message: only now it is certain which engine answers.
+    Connected(UnixStream),
     Message(Box<Message>),
     End(Result<(), ClientError>),
     Signal,
@@ -32,8 +34,14 @@ impl Held {
     pub(super) fn release(self) {
         // A connection that is gone already is as good.
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
-        while let Ok(heard) = self.heard.recv() {
+        // Interrupts until now were for others; one from now on means that nobody wants to wait.
+        for heard in self.heard.try_iter() {
             if matches!(heard, Heard::End(_)) {
+                return;
+            }
+        }
+        while let Ok(heard) = self.heard.recv() {
+            if matches!(heard, Heard::End(_) | Heard::Signal) {
                 return;
             }
         }
@@ -68,15 +76,13 @@ pub(super) fn drive_until(
     mut also: impl FnMut(&Message) -> ControlFlow<()>,
 ) -> Result<Option<Held>, CommandError> {
     let answer = client.ask(request).map_err(unreachable)?;
-    let lost = |error: std::io::Error| CommandError::caused(Exit::Host, "cannot hold the connection", &error);
-    let stream = answer.stream().map_err(lost)?;
     let mut view = View::new(terminal::progress(global), terminal::Style::stderr(global));
     let (send, heard) = mpsc::channel();
     let forwarded = send.clone();
     interrupt::forward(forwarded, || Heard::Signal)
         .map_err(|error| CommandError::caused(Exit::Host, "cannot listen for signals", &error))?;
     thread::spawn(move || listen(answer, &send));
-    let mut signals = 0;
+    let (mut signals, mut connection) = (0, None);
     loop {
         match heard.recv_timeout(Duration::from_millis(100)) {
             Ok(Heard::Message(message)) => match *message {
@@ -92,7 +98,7 @@ pub(super) fn drive_until(
                     view.take(&message);
                     if also(&message).is_break() {
                         view.finish();
-                        return Ok(Some(Held { stream, heard }));
+                        return Ok(connection.map(|stream| Held { stream, heard }));
                     }
                 }
             },
@@ -109,6 +115,7 @@ pub(super) fn drive_until(
                 // An engine that cannot be told is gone, and the stream ends by itself.
                 let _ = client.ask_running(&Request::Interrupt);
             }
+            Ok(Heard::Connected(stream)) => connection = Some(stream),
             Ok(Heard::End(end)) => {
                 view.finish();
                 end.map_err(unreachable)?;
@@ -128,12 +135,18 @@ pub(super) fn drive_until(
 }
 
 fn listen(mut answer: Answer, to: &mpsc::Sender<Heard>) {
+    let mut connected = false;
     loop {
         let heard = match answer.read() {
             Ok(Some(message)) => Heard::Message(Box::new(message)),
             Ok(None) => Heard::End(Ok(())),
             Err(error) => Heard::End(Err(error)),
         };
+        if !connected && let Ok(stream) = answer.stream() {
+            connected = true;
+            // Whoever has gone hears nothing.
+            let _ = to.send(Heard::Connected(stream));
+        }
         let over = matches!(heard, Heard::End(_));
         if to.send(heard).is_err() || over {
             return;

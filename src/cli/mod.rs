@@ -29,12 +29,16 @@ mod push;
 pub mod report;
 mod run;
 mod session;
+mod scale;
 mod small;
+mod stats;
 pub mod table;
 pub mod terminal;
 pub mod terminal_session;
+mod top;
 mod up;
 mod volume;
+mod wait;
 
 pub use args::{Ansi, Cli, Global, Progress};
 pub use exit::Exit;

@@ -327,7 +327,7 @@ pub(super) fn quiet(global: &Global, quiet: bool) -> Global {
 }
 
 /// Asks the engine to converge.
-fn converge(global: &Global, wanted: Wanted) -> Result<(), CommandError> {
+pub(super) fn converge(global: &Global, wanted: Wanted) -> Result<(), CommandError> {
     let client = context::client(global, &wanted.project.name);
     let dry_run = wanted.dry_run;
     let mut plan = None;
@@ -369,7 +369,11 @@ pub(super) fn known(project: &Project, names: &[String]) -> Result<BTreeSet<Serv
     Ok(services)
 }
 
-fn scale(project: &mut Project, scales: &[String]) -> Result<(), CommandError> {
+/// Sets numbers of replicas.
+///
+/// # Errors
+/// What is not SERVICE=NUMBER, or cannot be scaled.
+pub(super) fn scale(project: &mut Project, scales: &[String]) -> Result<(), CommandError> {
     for scale in scales {
         let wrong = || {
             CommandError::new(Exit::Usage, format!("`{scale}` is not a scale"))
