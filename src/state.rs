@@ -4,7 +4,8 @@
 //! <state>/images/            the image store (runtime::image)
 //! <state>/containers/<id>/   one folder per container (runtime::container), with our `service.json`
 //! <state>/volumes/<name>/    named volumes: `volume.json`, `data/`
-//! <state>/projects/<name>/   `project.json` (as last applied), `events.jsonl`
+//! <state>/projects/<name>/   `project.json` (as last applied), `events.jsonl`,
+//!                            `logs/<place>/` (of the container that was there before)
 //! <run>/projects/<name>/     `engine.sock`, `engine.lock`, `turn.lock`
 //! <run>/containers/<id>/     sockets of shims
 //! ```
@@ -106,6 +107,11 @@ impl Roots {
     /// The project's history.
     pub fn events_file(&self, name: &ProjectName) -> PathBuf {
         self.project(name).join("events.jsonl")
+    }
+
+    /// Where logs of containers are that others took the place of.
+    pub fn previous_logs(&self, name: &ProjectName) -> PathBuf {
+        self.project(name).join("logs")
     }
 
     /// A project's sockets and locks.

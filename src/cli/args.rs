@@ -1,7 +1,8 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
 use super::{
-    Outcome, attach, down, engine, exec, image, lifecycle, lifecycle::Verb, logs, ps, run, small, up, volume,
+    Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs, ps, run,
+    scale, small, stats, top, up, volume, wait,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -116,6 +117,12 @@ pub enum Command {
     Top(top::Top),
     /// Show what containers use, live
     Stats(stats::Stats),
+    /// Copy files between services and this machine
+    Cp(files::Cp),
+    /// Write the files of a service's container as a tar archive
+    Export(files::Export),
+    /// Make an image of a service's container
+    Commit(files::Commit),
     /// Create containers without starting them
     Create(up::Create),
     /// Build images of services
@@ -130,7 +137,7 @@ pub enum Command {
     /// List the project's volumes
     Volumes(volume::OfProject),
     /// Start stopped containers
-    Start(lifecycle::Services),
+    Start(lifecycle::Start),
     /// Stop containers without removing them
     Stop(lifecycle::Timed),
     /// Stop and start containers
@@ -148,7 +155,7 @@ pub enum Command {
     /// List projects
     Ls(small::List),
     /// Show what happens to containers, as it happens
-    Events(small::Events),
+    Events(events::Events),
     /// List images of the project's containers
     Images(small::Images),
     /// Work with images
@@ -185,6 +192,9 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Wait(args) => wait::run(global, args),
         Command::Top(args) => top::run(global, args),
         Command::Stats(args) => stats::run(global, args),
+        Command::Cp(args) => files::cp(global, args),
+        Command::Export(args) => files::export(global, args),
+        Command::Commit(args) => files::commit(global, args),
         Command::Create(args) => up::create(global, args),
         Command::Build(args) => up::build(global, args),
         Command::Pull(args) => up::pull(global, args),
@@ -200,7 +210,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Rm(args) => lifecycle::run(global, &Verb::Remove(args)),
         Command::Port(args) => small::port(global, args),
         Command::Ls(args) => small::list(global, args),
-        Command::Events(args) => small::events(global, args),
+        Command::Events(args) => events::run(global, args),
         Command::Images(args) => small::images(global, args),
         Command::Image(command) => image::run(command, global),
         Command::Login(command) => command.run(),

@@ -8,13 +8,16 @@ use super::{
 use crate::{
     api::wire::ContainerInfo,
     logs::{Followed, Source},
+    model::ProjectName,
     plan::Phase,
+    state::Roots,
 };
 use banyan_runtime::log::{Entry, Reader, ReaderOptions};
 use clap::Args;
 use std::{
     collections::BTreeMap,
     io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -48,6 +51,9 @@ pub struct Logs {
     /// Only this replica of the service
     #[arg(long, value_name = "N")]
     index: Option<u32>,
+    /// Of the containers before these: those that were made anew, or that a failed `up` has undone
+    #[arg(long, conflicts_with = "follow")]
+    previous: bool,
     /// Only lines that contain this text
     #[arg(long, value_name = "TEXT")]
     grep: Option<String>,
@@ -59,7 +65,17 @@ pub struct Logs {
 /// When the project or its logs cannot be read.
 pub(super) fn run(global: &Global, args: &Logs) -> Outcome {
     let name = context::project_name(global)?;
-    let containers = chosen(ps::list(global, &name)?, args)?;
+    let roots = context::roots(global);
+    let (containers, places) = if args.previous {
+        (Vec::new(), previous(&roots, &name, args)?)
+    } else {
+        let containers = chosen(ps::list(global, &name)?, args)?;
+        let places = containers
+            .iter()
+            .map(|c| (label(c), directory(&roots, c)))
+            .collect();
+        (containers, places)
+    };
     let options = ReaderOptions {
         tail: match args.tail.as_str() {
             "all" | "-1" => None,
@@ -77,18 +93,17 @@ pub(super) fn run(global: &Global, args: &Logs) -> Outcome {
         style,
         prefix: !args.no_log_prefix,
         timestamps: args.timestamps,
-        width: containers.iter().map(|c| label(c).len()).max().unwrap_or(0),
+        width: places.iter().map(|(label, _)| label.len()).max().unwrap_or(0),
     };
     let wanted = |entry: &Entry| {
         args.grep
             .as_ref()
             .is_none_or(|text| String::from_utf8_lossy(&entry.bytes).contains(text.as_str()))
     };
-    let roots = context::roots(global);
     let printed = if args.follow {
         follow(global, &roots, &name, containers, options, how, wanted)
     } else {
-        show(&roots, &containers, options, how, wanted)
+        show(&places, options, how, wanted)
     };
     match printed {
         Ok(()) => Ok(Exit::Success),
@@ -116,6 +131,34 @@ fn chosen(containers: Vec<ContainerInfo>, args: &Logs) -> Result<Vec<ContainerIn
     Ok(chosen)
 }
 
+/// The logs kept of containers whose place others have taken.
+fn previous(roots: &Roots, name: &ProjectName, args: &Logs) -> Result<Vec<(String, PathBuf)>, CommandError> {
+    let entries = std::fs::read_dir(roots.previous_logs(name))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut places: Vec<(String, PathBuf)> = entries
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .collect();
+    places.retain(|(place, _)| {
+        let (service, number) = place.rsplit_once('-').unwrap_or((place, ""));
+        (args.services.is_empty() || args.services.iter().any(|s| s == service))
+            && args.index.is_none_or(|index| number == index.to_string())
+    });
+    places.sort();
+    if places.is_empty() {
+        return Err(
+            CommandError::new(Exit::Failed, "no log of an earlier container is kept")
+                .hint("one is kept when `up` makes a container anew, until `down`"),
+        );
+    }
+    Ok(places)
+}
+
+fn directory(roots: &Roots, container: &ContainerInfo) -> PathBuf {
+    crate::engine::settings::log_directory(&roots.container(&container.id))
+}
+
 /// The name before a line: `web-1`.
 pub(super) fn label(container: &ContainerInfo) -> String {
     container.slot.to_string()
@@ -123,16 +166,14 @@ pub(super) fn label(container: &ContainerInfo) -> String {
 
 /// Everything there is now, in order of time over all containers.
 fn show(
-    roots: &crate::state::Roots,
-    containers: &[ContainerInfo],
+    places: &[(String, PathBuf)],
     options: ReaderOptions,
     how: LineStyle,
     wanted: impl Fn(&Entry) -> bool,
 ) -> io::Result<()> {
     let mut readers = Vec::new();
-    for (index, container) in containers.iter().enumerate() {
-        let directory = crate::engine::settings::log_directory(&roots.container(&container.id));
-        let Ok(mut reader) = Reader::open(&directory, options) else {
+    for (index, (_, directory)) in places.iter().enumerate() {
+        let Ok(mut reader) = Reader::open(directory, options) else {
             continue;
         };
         let next = next_of(&mut reader)?;
@@ -146,7 +187,7 @@ fn show(
             return Ok(());
         };
         if let Some(entry) = next.take().filter(|entry| wanted(entry)) {
-            log_lines::print(&entry, &label(&containers[*index]), *index, how)?;
+            log_lines::print(&entry, &places[*index].0, *index, how)?;
         }
         *next = next_of(reader)?;
     }
@@ -228,7 +269,10 @@ fn follow(
 }
 
 /// A moment as nanoseconds since 1970: RFC 3339, seconds since 1970, or a duration ago.
-fn time(text: &str) -> Result<i64, CommandError> {
+///
+/// # Errors
+/// What is no time.
+pub(super) fn time(text: &str) -> Result<i64, CommandError> {
     let nanoseconds = |time: jiff::Timestamp| i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX);
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(nanoseconds(time));

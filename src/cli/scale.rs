@@ -25,7 +25,9 @@ pub(super) fn run(global: &Global, args: &Scale) -> Outcome {
         .filter_map(|scale| Some(scale.split_once('=')?.0.to_owned()))
         .collect();
     if names.len() < args.scales.len() {
-        return Err(CommandError::new(Exit::Usage, "a scale is written SERVICE=NUMBER").hint("for example `web=3`"));
+        return Err(
+            CommandError::new(Exit::Usage, "a scale is written SERVICE=NUMBER").hint("for example `web=3`"),
+        );
     }
     let mut project = context::load(global, &names)?;
     let services = up::known(&project, &names)?;

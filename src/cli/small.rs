@@ -1,15 +1,13 @@
-//! Small commands that only show: `port`, `ls`, `events`, `images`, `version`.
+//! Small commands that only show: `port`, `ls`, `images`, `version`.
 
-use super::{CommandError, Exit, Global, Outcome, context, drive, exec, print, ps, table};
+use super::{CommandError, Exit, Global, Outcome, context, exec, print, ps, table};
 use crate::{
-    api::wire::{Event, Message, Request},
-    engine::{events, record::Record},
+    engine::record::Record,
     model::{ProjectName, Protocol},
     plan::Phase,
 };
 use clap::Args;
 use serde_json::json;
-use std::io::Write;
 
 /// Flags of `port`.
 #[derive(Debug, Clone, Args)]
@@ -38,19 +36,6 @@ pub struct List {
     /// `table` or `json`
     #[arg(long, default_value = "table", value_parser = ["table", "json"])]
     format: String,
-}
-
-/// Flags of `events`.
-#[derive(Debug, Clone, Args)]
-pub struct Events {
-    /// Only these services
-    services: Vec<String>,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// First those kept since the project came up
-    #[arg(long)]
-    history: bool,
 }
 
 /// Flags of `images`.
@@ -170,82 +155,6 @@ pub(super) fn list(global: &Global, args: &List) -> Outcome {
     };
     print(&text);
     Ok(Exit::Success)
-}
-
-/// What happens, as it happens.
-///
-/// # Errors
-/// When the engine is lost.
-pub(super) fn events(global: &Global, args: &Events) -> Outcome {
-    let name = context::project_name(global)?;
-    let wanted = |event: &Event| {
-        args.services.is_empty() || args.services.iter().any(|s| s == event.slot.service.as_str())
-    };
-    let show = |event: &Event| {
-        if !wanted(event) {
-            return true;
-        }
-        let line = if args.json {
-            event_json(event)
-        } else {
-            event_line(event)
-        };
-        writeln!(std::io::stdout(), "{line}").is_ok()
-    };
-    if args.history {
-        let kept = events::history(&context::roots(global), &name)
-            .map_err(|error| CommandError::caused(Exit::Host, "cannot read the project's history", &error))?;
-        if !kept.iter().all(&show) {
-            return Ok(Exit::Success);
-        }
-    }
-    let client = context::client(global, &name);
-    let Some(mut answer) = client.ask_running(&Request::Events).map_err(drive::unreachable)? else {
-        return Ok(Exit::Success);
-    };
-    while let Some(message) = answer.read().map_err(drive::unreachable)? {
-        if let Message::Event(event) = message
-            && !show(&event)
-        {
-            break;
-        }
-    }
-    Ok(Exit::Success)
-}
-
-fn event_line(event: &Event) -> String {
-    let time = jiff::Timestamp::from_nanosecond(i128::from(event.at)).unwrap_or_default();
-    let mut attributes: Vec<_> = event
-        .attributes
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    attributes.push(format!("name={}", event.name));
-    let time = time
-        .to_zoned(jiff::tz::TimeZone::system())
-        .strftime("%Y-%m-%d %H:%M:%S.%6f")
-        .to_string();
-    format!(
-        "{time} container {} {} ({})",
-        event.action,
-        event.container,
-        attributes.join(", ")
-    )
-}
-
-fn event_json(event: &Event) -> String {
-    let time = jiff::Timestamp::from_nanosecond(i128::from(event.at)).unwrap_or_default();
-    let mut attributes = event.attributes.clone();
-    attributes.insert("name".into(), event.name.clone());
-    json!({
-        "action": event.action,
-        "attributes": attributes,
-        "id": event.container,
-        "service": event.slot.service,
-        "time": time.to_string(),
-        "type": "container",
-    })
-    .to_string()
 }
 
 /// Images that the project's containers were made from.

@@ -62,15 +62,25 @@ pub(super) fn run(global: &Global, args: &Stats) -> Outcome {
     loop {
         let containers: Vec<_> = ps::list(global, &name)?
             .into_iter()
-            .filter(|c| args.services.is_empty() || args.services.iter().any(|s| s == c.slot.service.as_str()))
+            .filter(|c| {
+                args.services.is_empty() || args.services.iter().any(|s| s == c.slot.service.as_str())
+            })
             .filter(|c| args.all || matches!(c.phase, Phase::Running | Phase::Paused))
             .collect();
-        let now: BTreeMap<String, Seen> =
-            containers.iter().filter_map(|c| Some((c.id.clone(), look(&roots, c)?))).collect();
+        let now: BTreeMap<String, Seen> = containers
+            .iter()
+            .filter_map(|c| Some((c.id.clone(), look(&roots, c)?)))
+            .collect();
         if !first {
-            let rows: Vec<_> =
-                containers.iter().map(|c| row(c, before.get(&c.id), now.get(&c.id), memory, args.no_trunc)).collect();
-            let text = if args.format == "json" { as_json(&rows) } else { as_table(rows) };
+            let rows: Vec<_> = containers
+                .iter()
+                .map(|c| row(c, before.get(&c.id), now.get(&c.id), memory, args.no_trunc))
+                .collect();
+            let text = if args.format == "json" {
+                as_json(&rows)
+            } else {
+                as_table(rows)
+            };
             show(&text, live && !args.no_stream && args.format == "table")?;
             if args.no_stream {
                 return Ok(Exit::Success);
@@ -108,7 +118,12 @@ fn look(roots: &Roots, container: &ContainerInfo) -> Option<Seen> {
     };
     let usage = running.stats().ok()?;
     let (received, sent) = traffic(running.pid());
-    Some(Seen { at: Instant::now(), usage, received, sent })
+    Some(Seen {
+        at: Instant::now(),
+        usage,
+        received,
+        sent,
+    })
 }
 
 /// Bytes received and sent through the interfaces of a process's network, loopback excluded.
@@ -116,11 +131,16 @@ fn traffic(pid: i32) -> (u64, u64) {
     let text = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
     let mut all = (0, 0);
     for line in text.lines() {
-        let Some((name, numbers)) = line.split_once(':') else { continue };
+        let Some((name, numbers)) = line.split_once(':') else {
+            continue;
+        };
         if name.trim() == "lo" {
             continue;
         }
-        let numbers: Vec<u64> = numbers.split_whitespace().filter_map(|text| text.parse().ok()).collect();
+        let numbers: Vec<u64> = numbers
+            .split_whitespace()
+            .filter_map(|text| text.parse().ok())
+            .collect();
         all.0 += numbers.first().copied().unwrap_or(0);
         all.1 += numbers.get(8).copied().unwrap_or(0);
     }
@@ -130,7 +150,13 @@ fn traffic(pid: i32) -> (u64, u64) {
 /// All memory of this machine, bytes: the limit of a container without one.
 fn host_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    let total = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
     total.map_or(0, |kilobytes: u64| kilobytes * 1024)
 }
 
@@ -146,9 +172,19 @@ struct Row {
     pids: String,
 }
 
-fn row(container: &ContainerInfo, before: Option<&Seen>, now: Option<&Seen>, host: u64, no_trunc: bool) -> Row {
+fn row(
+    container: &ContainerInfo,
+    before: Option<&Seen>,
+    now: Option<&Seen>,
+    host: u64,
+    no_trunc: bool,
+) -> Row {
     let nothing = || "--".to_owned();
-    let id = if no_trunc { container.id.as_str() } else { container.id.get(..12).unwrap_or(&container.id) };
+    let id = if no_trunc {
+        container.id.as_str()
+    } else {
+        container.id.get(..12).unwrap_or(&container.id)
+    };
     let mut row = Row {
         id: id.to_owned(),
         name: container.name.clone(),
@@ -171,7 +207,11 @@ fn row(container: &ContainerInfo, before: Option<&Seen>, now: Option<&Seen>, hos
     row.memory = format!("{} / {}", binary(used), binary(limit));
     row.memory_share = format!("{:.2}%", used as f64 / limit.max(1) as f64 * 100.0);
     row.network = format!("{} / {}", decimal(now.received), decimal(now.sent));
-    row.block = format!("{} / {}", decimal(usage.io_read_bytes), decimal(usage.io_write_bytes));
+    row.block = format!(
+        "{} / {}",
+        decimal(usage.io_read_bytes),
+        decimal(usage.io_write_bytes)
+    );
     row.pids = usage.pids.to_string();
     row
 }
@@ -179,10 +219,29 @@ fn row(container: &ContainerInfo, before: Option<&Seen>, now: Option<&Seen>, hos
 fn as_table(rows: Vec<Row>) -> String {
     let rows: Vec<_> = rows
         .into_iter()
-        .map(|r| vec![r.id, r.name, r.cpu, r.memory, r.memory_share, r.network, r.block, r.pids])
+        .map(|r| {
+            vec![
+                r.id,
+                r.name,
+                r.cpu,
+                r.memory,
+                r.memory_share,
+                r.network,
+                r.block,
+                r.pids,
+            ]
+        })
         .collect();
-    let header =
-        ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
+    let header = [
+        "CONTAINER ID",
+        "NAME",
+        "CPU %",
+        "MEM USAGE / LIMIT",
+        "MEM %",
+        "NET I/O",
+        "BLOCK I/O",
+        "PIDS",
+    ];
     table::table(&header, &rows)
 }
 
@@ -222,7 +281,11 @@ fn scaled(bytes: u64, step: f64, units: &[&str]) -> String {
         _ => 3,
     };
     let text = format!("{value:.digits$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        &text
+    };
     format!("{text}{}", units[unit])
 }
 

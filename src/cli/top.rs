@@ -25,7 +25,8 @@ pub(super) fn run(global: &Global, args: &Top) -> Outcome {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut rows = Vec::new();
     for container in ps::list(global, &name)? {
-        let wanted = args.services.is_empty() || args.services.iter().any(|s| s == container.slot.service.as_str());
+        let wanted =
+            args.services.is_empty() || args.services.iter().any(|s| s == container.slot.service.as_str());
         if !wanted || !matches!(container.phase, Phase::Running | Phase::Paused) {
             continue;
         }
@@ -38,13 +39,23 @@ pub(super) fn run(global: &Global, args: &Top) -> Outcome {
         for pid in processes {
             // A process may have ended meanwhile.
             if let Some(cells) = process(pid, &users) {
-                let place = if container.one_off { container.name.clone() } else { container.slot.service.to_string() };
-                let number = if container.one_off { "-".into() } else { container.slot.number.to_string() };
+                let place = if container.one_off {
+                    container.name.clone()
+                } else {
+                    container.slot.service.to_string()
+                };
+                let number = if container.one_off {
+                    "-".into()
+                } else {
+                    container.slot.number.to_string()
+                };
                 rows.push([place, number].into_iter().chain(cells).collect());
             }
         }
     }
-    let header = ["SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+    let header = [
+        "SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD",
+    ];
     print(&table::table(&header, &rows));
     Ok(Exit::Success)
 }
@@ -61,19 +72,30 @@ fn process(pid: i32, users: &str) -> Option<[String; 8]> {
     let used = (number(11)? + number(12)?) / TICKS;
     let since_boot = read_uptime()?;
     let age = since_boot.saturating_sub(number(19)? / TICKS);
-    let uid = read("status")?
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next().map(str::to_owned))?;
+    let uid = read("status")?.lines().find_map(|line| {
+        line.strip_prefix("Uid:")?
+            .split_whitespace()
+            .next()
+            .map(str::to_owned)
+    })?;
     let arguments = read("cmdline")?.trim_end_matches('\0').replace('\0', " ");
     Some([
         user(&uid, users),
         pid.to_string(),
         fields.get(1)?.to_string(),
-        (used * 100).checked_div(age.max(1)).unwrap_or(0).min(99).to_string(),
+        (used * 100)
+            .checked_div(age.max(1))
+            .unwrap_or(0)
+            .min(99)
+            .to_string(),
         started(age),
         terminal(number(4)?),
         format!("{:02}:{:02}:{:02}", used / 3600, used / 60 % 60, used % 60),
-        if arguments.is_empty() { format!("[{name}]") } else { arguments },
+        if arguments.is_empty() {
+            format!("[{name}]")
+        } else {
+            arguments
+        },
     ])
 }
 
@@ -97,13 +119,20 @@ fn started(age: u64) -> String {
     let now = jiff::Zoned::now();
     let age = jiff::SignedDuration::from_secs(i64::try_from(age).unwrap_or(0));
     let then = now.saturating_sub(age);
-    let form = if then.date() == now.date() { "%H:%M" } else { "%b%d" };
+    let form = if then.date() == now.date() {
+        "%H:%M"
+    } else {
+        "%b%d"
+    };
     then.strftime(form).to_string()
 }
 
 /// Majors 136–143 are pseudo-terminals (devices.txt of the kernel).
 fn terminal(device: u64) -> String {
-    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
+    let (major, minor) = (
+        (device >> 8) & 0xfff,
+        (device & 0xff) | ((device >> 12) & 0xfff00),
+    );
     match major {
         0 => "?".into(),
         136..=143 => format!("pts/{}", minor + (major - 136) * 256),

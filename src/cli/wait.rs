@@ -30,7 +30,11 @@ pub(super) fn run(global: &Global, args: &Wait) -> Outcome {
     let roots = context::roots(global);
     let running: Vec<_> = ps::list(global, &name)?
         .into_iter()
-        .filter(|c| args.services.iter().any(|service| service == c.slot.service.as_str()))
+        .filter(|c| {
+            args.services
+                .iter()
+                .any(|service| service == c.slot.service.as_str())
+        })
         .filter(|c| matches!(c.phase, Phase::Running | Phase::Paused))
         .collect();
     if running.is_empty() {
@@ -49,7 +53,10 @@ pub(super) fn run(global: &Global, args: &Wait) -> Outcome {
     drop(send);
     let mut last = 0;
     for (container, status) in ended {
-        print(&format!("container \"{}\" exited with status code {status}\n", container.id));
+        print(&format!(
+            "container \"{}\" exited with status code {status}\n",
+            container.id
+        ));
         last = status;
         if args.down_project {
             let down = Down {
@@ -61,7 +68,12 @@ pub(super) fn run(global: &Global, args: &Wait) -> Outcome {
                 rmi: None,
                 dry_run: false,
             };
-            drive::drive(global, &context::client(global, &name), &Request::Down(down), |_| {})?;
+            drive::drive(
+                global,
+                &context::client(global, &name),
+                &Request::Down(down),
+                |_| {},
+            )?;
             break;
         }
     }

@@ -137,6 +137,7 @@ fn forget(engine: &Engine) {
         let _ = std::fs::remove_file(path);
     }
     let folder = engine.roots.project(&engine.name);
+    let _ = std::fs::remove_dir_all(engine.roots.previous_logs(&engine.name));
     let _ = std::fs::remove_file(folder.join("engine.log"));
     let _ = std::fs::remove_dir(folder);
 }

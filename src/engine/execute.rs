@@ -44,6 +44,8 @@ pub struct Execution {
     timeout: Option<Duration>,
     /// Anonymous volumes: `Forget` on recreation, or removed with their containers.
     anonymous: Anonymous,
+    /// The log of a removed container can still be read: another takes its place, or its failure is undone.
+    keep_logs: bool,
     obtained: Mutex<BTreeMap<ServiceName, Arc<Image>>>,
     /// Places whose old container stays after all, because its image turned out to be the same.
     stays: Mutex<BTreeSet<Slot>>,
@@ -83,6 +85,7 @@ impl Execution {
             } else {
                 Anonymous::TakeOver
             },
+            keep_logs: true,
             ..Self::for_removal(engine, Some(project), None, false, voice)
         }
     }
@@ -106,6 +109,7 @@ impl Execution {
             } else {
                 Anonymous::TakeOver
             },
+            keep_logs: false,
             obtained: Mutex::new(BTreeMap::new()),
             stays: Mutex::new(BTreeSet::new()),
             made: Mutex::new(Vec::new()),
@@ -663,6 +667,9 @@ impl Execution {
         }
         let record = keeper.record();
         self.engine.networks.withdraw(&record);
+        if self.keep_logs && !record.one_off {
+            keep_log(&self.engine, &record);
+        }
         let (engine, id) = (self.engine.clone(), record.id.clone());
         let removed = tokio::task::spawn_blocking(move || {
             let dir = container_dir(&engine, &id);
@@ -764,6 +771,28 @@ impl Execution {
             .networks
             .unreserve(&self.engine.keepers().iter().map(|k| k.slot()).collect());
         said
+    }
+}
+
+/// Keeps the log of a container that goes, instead of the one before it in its place.
+fn keep_log(engine: &Engine, record: &Record) {
+    let kept = engine
+        .roots
+        .previous_logs(&engine.name)
+        .join(record.slot.to_string());
+    let log = container_dir(engine, &record.id).log();
+    let moved = || {
+        if let Some(folder) = kept.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        match std::fs::remove_dir_all(&kept) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => std::fs::rename(&log, &kept),
+        }
+    };
+    if let Err(error) = moved() {
+        // A container must be removable from a full or damaged disk, too.
+        tracing::warn!(%error, "the log of a replaced container was not kept");
     }
 }
 
