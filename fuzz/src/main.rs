@@ -1,8 +1,12 @@
-//! A small generative fuzzer: mutates seeds and feeds them to the readers of project files.
+//! A small generative fuzzer: mutates seeds and feeds them to the readers of project files and images.
 //!
-//! `banyan-fuzz TARGET SECONDS [SEED]` with TARGET one of `project`, `yaml`, `interpolation`, `dotenv`, `short`. A panic
-//! ends it and leaves the input in `fuzz-TARGET.input`; so does an input that takes longer than a second. No coverage
-//! feedback: the dictionary and the corpus of `tests/compose` reach the branches, and it runs everywhere.
+//! `banyan-fuzz TARGET SECONDS [SEED]` with TARGET one of `project`, `yaml`, `interpolation`, `dotenv`, `short` (project
+//! files), `reference`, `manifest`, `dockerfile`, `dockerignore` (images, see `images.rs`), `tar`, `extract`, `layer`
+//! (archives, see `archives.rs`). A panic ends it and leaves the input in `fuzz-TARGET.input`; so does an input that
+//! takes longer than a second. No coverage feedback: dictionaries and seeds reach the branches, and it runs everywhere.
+
+mod archives;
+mod images;
 
 use banyan::project::fuzzing;
 use std::{
@@ -109,14 +113,39 @@ impl Random {
     }
 }
 
-fn mutate(random: &mut Random, seeds: &[String]) -> String {
+/// What a target eats.
+enum Target {
+    /// Text, mutated with a dictionary.
+    Text(fn(&str), &'static [&'static str], Vec<String>),
+    /// Tar archives and compressed streams, mutated with regard to their structure.
+    Archive(fn(&[u8]), archives::Seeds),
+}
+
+impl Target {
+    /// One input: bytes, whatever the target eats.
+    fn input(&self, random: &mut Random) -> Vec<u8> {
+        match self {
+            Self::Text(_, words, seeds) => mutate(random, words, seeds).into_bytes(),
+            Self::Archive(_, seeds) => seeds.mutate(random),
+        }
+    }
+
+    fn run(&self, input: &[u8]) {
+        match self {
+            Self::Text(target, ..) => target(std::str::from_utf8(input).expect("mutations of text give text")),
+            Self::Archive(target, _) => target(input),
+        }
+    }
+}
+
+fn mutate(random: &mut Random, words: &[&str], seeds: &[String]) -> String {
     let mut text: Vec<char> = seeds[random.below(seeds.len())].chars().collect();
     for _ in 0..=random.below(8) {
         let at = random.below(text.len() + 1);
         let end = (at + random.below(40)).min(text.len());
         match random.below(7) {
             0 => text
-                .splice(at..at, WORDS[random.below(WORDS.len())].chars())
+                .splice(at..at, words[random.below(words.len())].chars())
                 .for_each(drop),
             1 => text.drain(at..end).for_each(drop),
             2 => {
@@ -126,7 +155,7 @@ fn mutate(random: &mut Random, seeds: &[String]) -> String {
                 }
             }
             3 => text
-                .splice(at..end, WORDS[random.below(WORDS.len())].chars())
+                .splice(at..end, words[random.below(words.len())].chars())
                 .for_each(drop),
             4 => {
                 let other: Vec<char> = seeds[random.below(seeds.len())].chars().collect();
@@ -153,6 +182,15 @@ fn seeds(folder: &Path, list: &mut Vec<String>) {
     }
 }
 
+fn project_seeds() -> Vec<String> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut list: Vec<String> = WORDS.iter().map(|word| (*word).to_owned()).collect();
+    seeds(&here.join("../tests/compose"), &mut list);
+    let invalid = fs::read_to_string(here.join("../src/project/tests/invalid.yaml.txt")).unwrap_or_default();
+    list.extend(invalid.split("--- ").map(str::to_owned));
+    list
+}
+
 fn main() {
     let arguments: Vec<String> = env::args().collect();
     let (Some(name), Some(seconds)) = (arguments.get(1), arguments.get(2).and_then(|s| s.parse().ok()))
@@ -160,26 +198,22 @@ fn main() {
         eprintln!("banyan-fuzz TARGET SECONDS [SEED]");
         std::process::exit(64);
     };
-    let target: fn(&str) = match name.as_str() {
-        "project" => fuzzing::project,
-        "yaml" => fuzzing::yaml,
-        "interpolation" => fuzzing::interpolation,
-        "dotenv" => fuzzing::dotenv,
-        "short" => fuzzing::short,
+    let files = |target| Target::Text(target, WORDS, project_seeds());
+    let target = match name.as_str() {
+        "project" => files(fuzzing::project),
+        "yaml" => files(fuzzing::yaml),
+        "interpolation" => files(fuzzing::interpolation),
+        "dotenv" => files(fuzzing::dotenv),
+        "short" => files(fuzzing::short),
+        "reference" => Target::Text(images::reference, images::REFERENCE, images::seeds(images::REFERENCE)),
+        "manifest" => Target::Text(images::manifest, images::MANIFEST, images::manifests()),
+        "dockerfile" => Target::Text(images::dockerfile, images::DOCKERFILE, images::dockerfiles()),
+        "dockerignore" => Target::Text(images::dockerignore, images::IGNORE, images::seeds(images::IGNORE)),
+        "tar" => Target::Archive(archives::entries, archives::Seeds::new()),
+        "extract" => Target::Archive(archives::extract, archives::Seeds::new()),
+        "layer" => Target::Archive(archives::layer, archives::Seeds::new().compressed()),
         _ => panic!("no such target: {name}"),
     };
-    let mut list: Vec<String> = WORDS.iter().map(|word| (*word).to_owned()).collect();
-    seeds(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/compose"),
-        &mut list,
-    );
-    list.extend(
-        fs::read_to_string(
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/project/tests/invalid.yaml.txt"),
-        )
-        .into_iter()
-        .flat_map(|all| all.split("--- ").map(str::to_owned).collect::<Vec<_>>()),
-    );
     let mut random = Random(
         arguments
             .get(3)
@@ -190,15 +224,15 @@ fn main() {
     let file = format!("fuzz-{name}.input");
     let (mut runs, mut slowest) = (0_u64, Duration::ZERO);
     while start.elapsed() < limit {
-        let input = mutate(&mut random, &list);
+        let input = target.input(&mut random);
         let begun = Instant::now();
-        let result = std::panic::catch_unwind(|| target(&input));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| target.run(&input)));
         let mut took = begun.elapsed();
         // A machine at its limit is slow by itself: only an input that is slow every time is meant.
         for _ in 0..3 {
             if took > Duration::from_secs(1) && result.is_ok() {
                 let begun = Instant::now();
-                target(&input);
+                target.run(&input);
                 took = took.min(begun.elapsed());
             }
         }

@@ -169,6 +169,12 @@ fn request<'a>(
     made.extra_hosts.clone_from(&section.extra_hosts);
     made.shm_size = section.shm_size;
     made.privileged = section.privileged;
+    for name in &section.entitlements {
+        made.allow.grant(name).map_err(|reason| {
+            let what = format!("`build.entitlements` of service `{}`: {reason}", service.name);
+            Failure::new(Fault::ProjectFile, what).at(place())
+        })?;
+    }
     for (name, context) in &section.additional_contexts {
         let context = match context.strip_prefix("service:") {
             None => context.clone(),

@@ -40,6 +40,9 @@ pub struct Build {
     pub ssh: Vec<SshAgent>,
     /// Run steps privileged.
     pub privileged: bool,
+    /// What the Dockerfile may ask for: `network.host`, `security.insecure`.
+    #[serde(default)]
+    pub entitlements: Vec<String>,
     /// Import and export of caches, as written (announced as not supported).
     pub cache_from: Vec<String>,
     /// See `cache_from`.

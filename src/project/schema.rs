@@ -321,7 +321,7 @@ record!(
         key("context", Text),
         key("dockerfile", Text),
         key("dockerfile_inline", Text),
-        key("entitlements", List(&Text)).ignored("say `privileged: true` instead"),
+        key("entitlements", List(&Text)),
         key("extra_hosts", Hosts),
         key("isolation", Text).ignored(WINDOWS),
         key("labels", Labels),

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod build_run;
 mod commit;
 mod container;
 mod container_files;

@@ -106,8 +106,22 @@ impl Target<'_> {
         unpack: bool,
     ) -> Result<(), StepError> {
         if node.is_dir() {
+            // A folder that is named in full and new looks as the source does; `x/` is made plain.
+            let looks = !target.ends_with('/') && !self.is_directory(target);
             let place = self.directory(target)?;
-            return self.tree(source, node, &place);
+            self.tree(source, node, &place)?;
+            return match &node.metadata {
+                Some(metadata) if looks => {
+                    attributes(
+                        &place,
+                        metadata,
+                        self.owner_of(source, metadata),
+                        self.mode.as_deref(),
+                    )?;
+                    set_times(&place, metadata)
+                }
+                _ => Ok(()),
+            };
         }
         if unpack && let Some(result) = self.unpack(node.place(), target) {
             return result;

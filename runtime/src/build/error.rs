@@ -62,6 +62,14 @@ pub enum StepError {
     /// The container.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Something that whoever builds must grant.
+    #[error("the step asks for `{asked}`, which this build does not allow")]
+    NotAllowed {
+        /// The flag.
+        asked: &'static str,
+        /// What grants it.
+        grant: &'static str,
+    },
     /// A value in the Dockerfile that turns out wrong only here.
     #[error("{0}")]
     Value(String),
@@ -120,6 +128,9 @@ impl BuildError {
             Self::Store(error) => error.hint(),
             Self::Step { cause, .. } => match cause.as_ref() {
                 StepError::Obtain(error) => error.hint(),
+                StepError::NotAllowed { grant, .. } => Some(format!(
+                    "if you trust the Dockerfile, grant it with `--allow {grant}` (`build.entitlements: [{grant}]`)"
+                )),
                 StepError::NoSource { .. } => {
                     Some("paths of COPY and ADD are relative to the build context".into())
                 }

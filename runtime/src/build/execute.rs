@@ -384,8 +384,10 @@ impl Builder<'_, '_> {
                     flags,
                     expand: &expand,
                     source: &source,
+                    ignore: &self.stages.ignore,
                     step: number,
                 };
+                run.check()?;
                 let key = self.run_key(index, step, &built, &expand, flags)?;
                 let cached = self.layer(&mut built, key, step, |draft| {
                     run.execute(&draft.files(), &draft.work()?, self.progress)

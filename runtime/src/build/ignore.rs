@@ -19,6 +19,11 @@ impl Ignore {
         Self { rules: Vec::new() }
     }
 
+    /// Whether nothing is left out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     /// Parses patterns, one a line.
     pub fn parse(text: &str) -> Self {
         let rules = text

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: other frontends than Dockerfiles, remote caches, attestations.
 
+mod agent;
 pub mod cache;
 pub mod context;
 pub mod copy;
@@ -16,6 +17,7 @@ pub mod dockerfile;
 mod error;
 pub mod execute;
 pub mod ignore;
+mod mask;
 mod metadata;
 mod run;
 pub mod sandbox;
@@ -67,6 +69,8 @@ pub struct BuildRequest<'a> {
     pub shm_size: Option<u64>,
     /// Run steps with all privileges.
     pub privileged: bool,
+    /// What the Dockerfile may ask for beyond its own container.
+    pub allow: Allowed,
     /// Who we are at registries.
     pub credentials: &'a Credentials,
     /// Starts containers.
@@ -94,9 +98,34 @@ impl<'a> BuildRequest<'a> {
             extra_hosts: Vec::new(),
             shm_size: None,
             privileged: false,
+            allow: Allowed::default(),
             credentials,
             launcher,
         }
+    }
+}
+
+/// What whoever builds grants a Dockerfile (BuildKit's entitlements): nothing, unless it is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// `RUN --network=host` (`network.host`).
+    pub host_network: bool,
+    /// `RUN --security=insecure` (`security.insecure`).
+    pub insecure: bool,
+}
+
+impl Allowed {
+    /// Grants one more by its name in `--allow` and `entitlements`.
+    ///
+    /// # Errors
+    /// The names there are, when it is none of them.
+    pub fn grant(&mut self, name: &str) -> Result<(), String> {
+        match name {
+            "network.host" => self.host_network = true,
+            "security.insecure" => self.insecure = true,
+            _ => return Err(format!("`{name}` is not `network.host` or `security.insecure`")),
+        }
+        Ok(())
     }
 }
 

@@ -2,15 +2,22 @@
 
 use super::{
     BuildRequest, RunNetwork,
+    agent::AgentSocket,
     dockerfile::{Command, Heredoc, RunFlags, RunMount},
     error::StepError,
+    ignore::Ignore,
+    mask,
     metadata::absolute,
     sandbox::{self, Reach, Sandbox, SandboxError},
     stack::Stack,
 };
 use crate::{
     container::{Files, Grant},
-    image::{Digest, Event, ImageConfig, Progress, Store, durable::unique},
+    image::{
+        Digest, Event, ImageConfig, Progress, Store,
+        durable::unique,
+        from_container::{STUBS, remove_stubs},
+    },
     rootfs::{Mount, MountKind, Propagation, RootFs},
 };
 use rustix::fs::FlockOperation;
@@ -38,6 +45,8 @@ pub(super) struct Run<'a, 'r> {
     pub(super) expand: &'a dyn Fn(&str) -> Result<String, String>,
     /// The stack behind `from=`; `None`: the build context.
     pub(super) source: &'a dyn Fn(Option<&str>) -> Result<Stack, StepError>,
+    /// What is left out of the build context.
+    pub(super) ignore: &'a Ignore,
     pub(super) step: usize,
 }
 
@@ -49,12 +58,33 @@ struct Gear {
     environment: Vec<String>,
     /// Locks of cache folders.
     locks: Vec<fs::File>,
+    /// Sockets of agents.
+    agents: Vec<AgentSocket>,
     temporary: Vec<PathBuf>,
     /// Paths in the image that mounts cover.
     covered: Vec<String>,
 }
 
 impl Run<'_, '_> {
+    /// Whether whoever builds grants what the step asks for.
+    pub(super) fn check(&self) -> Result<(), StepError> {
+        let allow = self.request.allow;
+        let is_host = matches!(self.request.network, RunNetwork::Host);
+        if self.flags.network.as_deref() == Some("host") && !is_host && !allow.host_network {
+            return Err(StepError::NotAllowed {
+                asked: "--network=host",
+                grant: "network.host",
+            });
+        }
+        if self.flags.insecure && !self.request.privileged && !allow.insecure {
+            return Err(StepError::NotAllowed {
+                asked: "--security=insecure",
+                grant: "security.insecure",
+            });
+        }
+        Ok(())
+    }
+
     /// Runs the command; its writes land in `upper`.
     pub(super) fn execute(self, upper: &Path, work: &Path, progress: &dyn Progress) -> Result<(), StepError> {
         let gear = self.gear()?;
@@ -67,6 +97,7 @@ impl Run<'_, '_> {
             grants,
             environment,
             locks,
+            agents,
             temporary,
             covered,
         } = gear;
@@ -106,11 +137,13 @@ impl Run<'_, '_> {
             let surplus = tail.len().saturating_sub(TAIL);
             tail.drain(..surplus);
         });
-        drop(locks);
+        drop((locks, agents));
         for path in temporary {
             fs_err::remove_dir_all(path).ok();
         }
-        self.uncover(upper, &covered);
+        let covered: Vec<&str> = covered.iter().map(String::as_str).collect();
+        remove_stubs(upper, self.below, &covered);
+        remove_stubs(upper, self.below, &STUBS);
         match status? {
             0 => Ok(()),
             status => {
@@ -135,7 +168,7 @@ impl Run<'_, '_> {
         };
         let script = match self.heredocs {
             [only] if text.starts_with("<<") && text.split_whitespace().count() == 1 => {
-                // A script of its own interpreter goes through a file that lives on a tmpfs.
+                // A script with an interpreter of its own is a file, mounted while it runs.
                 if only.content.starts_with("#!") {
                     return Ok(vec![SCRIPT.into()]);
                 }
@@ -189,15 +222,16 @@ impl Run<'_, '_> {
         if let [only] = self.heredocs
             && only.content.starts_with("#!")
         {
-            let content = only.content.clone().into_bytes();
-            gear.grants.push(Grant {
-                target: SCRIPT.into(),
-                uid: 0,
-                gid: 0,
-                mode: 0o755,
-                content,
-            });
-            gear.covered.push(SCRIPT.into());
+            // Not a grant: what is granted cannot be executed.
+            let script = self.temporary(&mut gear)?.join("script");
+            let written = fs_err::write(&script, &only.content)
+                .and_then(|()| fs_err::set_permissions(&script, fs::Permissions::from_mode(0o755)));
+            written.map_err(|cause| StepError::Io {
+                action: "write",
+                path: script.clone(),
+                cause,
+            })?;
+            gear.add(Some(SCRIPT.into()), plain_bind(script), true);
         }
         Ok(gear)
     }
@@ -206,12 +240,7 @@ impl Run<'_, '_> {
         let option = |name: &str| mount.options.get(name).map(String::as_str);
         let is_on = |name: &str| matches!(option(name), Some("true" | "1" | ""));
         let target = option("target").map(|target| absolute(&self.config.working_dir, target));
-        let number = |name: &str, radix: u32, default: u32| {
-            option(name).map_or(Ok(default), |text| {
-                u32::from_str_radix(text, radix)
-                    .map_err(|_| StepError::Value(format!("`{name}={text}` is no number")))
-            })
-        };
+        let number = |name: &str, radix, default| number(mount, name, radix, default);
         let (uid, gid) = (number("uid", 10, 0)?, number("gid", 10, 0)?);
         match mount.kind.as_str() {
             "tmpfs" => {
@@ -224,35 +253,8 @@ impl Run<'_, '_> {
                 gear.add(target, kind, false);
             }
             "bind" => {
-                let stack = (self.source)(option("from"))?;
-                let path = option("source").unwrap_or("");
-                let node = stack.find(path, true).ok_or_else(|| StepError::NoSource {
-                    path: path.to_owned(),
-                })?;
                 let is_writable = is_on("rw");
-                let kind = match node.places.as_slice() {
-                    // Writes are thrown away after the step (Dockerfile reference, "RUN --mount=type=bind").
-                    [only] if is_writable && node.is_dir() => {
-                        let base = self.temporary(gear)?;
-                        MountKind::OverlayBind {
-                            lower: only.clone(),
-                            upper: base.join("upper"),
-                            work: base.join("work"),
-                        }
-                    }
-                    [only] => MountKind::Bind {
-                        source: only.clone(),
-                        recursive: true,
-                        propagation: Propagation::Private,
-                    },
-                    many if !is_writable => MountKind::Layers(many.to_vec()),
-                    _ => {
-                        return Err(StepError::Value(
-                            "a writable bind mount from several layers is not possible; leave `rw` out"
-                                .into(),
-                        ));
-                    }
-                };
+                let kind = self.bind(option("from"), option("source").unwrap_or(""), is_writable, gear)?;
                 gear.add(target, kind, !is_writable);
             }
             "cache" => {
@@ -335,15 +337,72 @@ impl Run<'_, '_> {
             let missing = || StepError::Value(format!("the ssh agent `{id}` is required and was not given"));
             return if is_required { Err(missing()) } else { Ok(()) };
         };
-        let target = target.unwrap_or_else(|| "/run/buildkit/ssh_agent.0".into());
+        let number = |name: &str, radix, default| number(mount, name, radix, default);
+        let owner = (number("uid", 10, 0)?, number("gid", 10, 0)?);
+        let folder = self.temporary(gear)?;
+        let socket = AgentSocket::open(&folder, socket, owner, number("mode", 8, 0o600)?);
+        let socket = socket.map_err(|cause| StepError::Io {
+            action: "make a socket in",
+            path: folder,
+            cause,
+        })?;
+        let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{}", gear.agents.len()));
         gear.environment.push(format!("SSH_AUTH_SOCK={target}"));
         let kind = MountKind::Bind {
-            source: socket.clone(),
+            source: socket.path().to_path_buf(),
             recursive: false,
             propagation: Propagation::Private,
         };
+        gear.agents.push(socket);
         gear.add(Some(target), kind, false);
         Ok(())
+    }
+
+    /// `--mount=type=bind`. Writes are thrown away after the step (Dockerfile reference, "RUN --mount=type=bind").
+    fn bind(
+        &self,
+        from: Option<&str>,
+        path: &str,
+        is_writable: bool,
+        gear: &mut Gear,
+    ) -> Result<MountKind, StepError> {
+        let stack = (self.source)(from)?;
+        let missing = || StepError::NoSource {
+            path: path.to_owned(),
+        };
+        let node = stack.find(path, true).ok_or_else(missing)?;
+        let relative = node.relative();
+        if from.is_none() && !node.is_dir() && self.ignore.excludes(&relative) {
+            return Err(missing());
+        }
+        let failed = |action| {
+            let path = node.place().to_path_buf();
+            move |cause| StepError::Io { action, path, cause }
+        };
+        let mut places = node.places.clone();
+        if node.is_dir() && from.is_none() && !self.ignore.is_empty() {
+            let mask = self.temporary(gear)?;
+            if mask::hide(node.place(), &relative, self.ignore, &mask).map_err(failed("read"))? {
+                places.insert(0, mask);
+            }
+        }
+        Ok(match (places.as_slice(), node.is_dir(), is_writable) {
+            (_, true, true) => {
+                let base = self.temporary(gear)?;
+                MountKind::OverlayBind {
+                    lower: places,
+                    upper: base.join("upper"),
+                    work: base.join("work"),
+                }
+            }
+            ([_, _, ..], true, false) => MountKind::Layers(places),
+            (_, false, true) => {
+                let copy = self.temporary(gear)?.join("file");
+                fs_err::copy(node.place(), &copy).map_err(failed("copy"))?;
+                plain_bind(copy)
+            }
+            _ => plain_bind(node.place().to_path_buf()),
+        })
     }
 
     /// A folder that goes away after the step.
@@ -410,31 +469,6 @@ impl Run<'_, '_> {
         };
         target.copy(&source, &node, "/", false)
     }
-
-    /// Removes the empty places that mounts needed and the image does not have.
-    fn uncover(&self, upper: &Path, covered: &[String]) {
-        for path in covered {
-            let mut path = path.trim_start_matches('/');
-            while !path.is_empty() && self.below.find(path, false).is_none() {
-                let place = upper.join(path);
-                let Ok(metadata) = place.symlink_metadata() else {
-                    break;
-                };
-                // `remove_dir` refuses what the step itself filled.
-                let removed = if metadata.is_dir() {
-                    fs_err::remove_dir(&place)
-                } else if metadata.len() == 0 {
-                    fs_err::remove_file(&place)
-                } else {
-                    break;
-                };
-                if removed.is_err() {
-                    break;
-                }
-                path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-            }
-        }
-    }
 }
 
 /// Where a here-document with an interpreter of its own lies.
@@ -450,6 +484,23 @@ impl Gear {
             read_only,
         });
     }
+}
+
+fn plain_bind(source: PathBuf) -> MountKind {
+    MountKind::Bind {
+        source,
+        recursive: true,
+        propagation: Propagation::Private,
+    }
+}
+
+/// A number among a mount's options.
+fn number(mount: &RunMount, name: &str, radix: u32, default: u32) -> Result<u32, StepError> {
+    let text = mount.options.get(name).map(String::as_str);
+    text.map_or(Ok(default), |text| {
+        u32::from_str_radix(text, radix)
+            .map_err(|_| StepError::Value(format!("`{name}={text}` is no number")))
+    })
 }
 
 /// `64m` and the like, in bytes.

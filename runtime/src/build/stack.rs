@@ -154,7 +154,7 @@ fn child(dir: &Node, name: &str) -> Option<Node> {
     })
 }
 
-fn is_opaque(dir: &Path) -> bool {
+pub(crate) fn is_opaque(dir: &Path) -> bool {
     let mut value = [0; 2];
     rustix::fs::lgetxattr(dir, OPAQUE, &mut value).is_ok_and(|length| &value[..length] == b"y")
 }

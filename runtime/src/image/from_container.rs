@@ -10,15 +10,22 @@ use super::{
     store::{Record, Store, StoreError},
 };
 use crate::{
-    build::apply_changes,
+    build::{
+        apply_changes,
+        stack::{Stack, is_opaque},
+    },
     container::{ContainerDir, ContainerError, Found, Settings, open},
     rootfs::RootKind,
     sys::host::signal_number,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    fs::Metadata,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 /// What the runtime makes in a container that has none, to mount upon: it belongs to no image.
-const STUBS: [&str; 8] = [
+pub(crate) const STUBS: [&str; 8] = [
     "/dev",
     "/proc",
     "/sys",
@@ -223,22 +230,26 @@ fn as_started(parent: &ImageConfig, settings: &Settings) -> ImageConfig {
 /// SIGTERM.
 const DEFAULT_STOP_SIGNAL: i32 = 15;
 
-/// Removes from a layer in the making the empty places that only mounts needed: those that the layers below lack.
-pub(super) fn remove_stubs(files: &Path, below: &crate::build::stack::Stack, stubs: &[&str]) {
+/// Removes from a layer in the making the empty places that only mounts needed: those that the layers below lack, and
+/// folders that are in it for no other reason.
+pub(crate) fn remove_stubs(files: &Path, below: &Stack, stubs: &[&str]) {
     for stub in stubs {
         let mut path = stub.trim_start_matches('/');
-        while !path.is_empty() && below.find(path, false).is_none() {
+        while !path.is_empty() {
             let place = files.join(path);
             let Ok(metadata) = place.symlink_metadata() else {
                 break;
             };
-            // `remove_dir` refuses what the container itself filled.
-            let removed = if metadata.is_dir() {
-                fs_err::remove_dir(&place)
-            } else if metadata.is_file() && metadata.len() == 0 {
-                fs_err::remove_file(&place)
-            } else {
-                break;
+            let is_stub = match below.find(path, false).and_then(|node| node.metadata) {
+                None => metadata.is_dir() || metadata.is_file() && metadata.len() == 0,
+                // Copied up when something was made in it.
+                Some(before) => metadata.is_dir() && is_same_folder(&metadata, &before) && !is_opaque(&place),
+            };
+            // Removing a folder is refused where the container has put something in it.
+            let removed = match metadata.is_dir() {
+                _ if !is_stub => break,
+                true => fs_err::remove_dir(&place),
+                false => fs_err::remove_file(&place),
             };
             if removed.is_err() {
                 break;
@@ -246,6 +257,12 @@ pub(super) fn remove_stubs(files: &Path, below: &crate::build::stack::Stack, stu
             path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         }
     }
+}
+
+/// But for the time, which making the stub has changed.
+fn is_same_folder(one: &Metadata, other: &Metadata) -> bool {
+    let look = |metadata: &Metadata| (metadata.mode(), metadata.uid(), metadata.gid());
+    look(one) == look(other)
 }
 
 #[cfg(test)]

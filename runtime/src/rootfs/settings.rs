@@ -77,10 +77,10 @@ pub enum MountKind {
         /// How mounts travel afterwards.
         propagation: Propagation,
     },
-    /// A directory of the host under writes that are thrown away (or kept aside) by the caller: an overlay.
+    /// Directories of the host under writes that are thrown away (or kept aside) by the caller: an overlay.
     OverlayBind {
-        /// What shows through.
-        lower: PathBuf,
+        /// What shows through, the top one first; at least one.
+        lower: Vec<PathBuf>,
         /// Takes writes.
         upper: PathBuf,
         /// overlayfs's own.

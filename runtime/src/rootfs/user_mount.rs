@@ -85,9 +85,7 @@ fn make(tree: &Tree, mount: &Mount) -> Result<OwnedFd, Failure> {
             let source_fd = open_any(source).at(Step::Mount, source.display())?;
             bind(source_fd, *recursive, *propagation).at(Step::Mount, source.display())
         }
-        MountKind::OverlayBind { lower, upper, work } => {
-            overlay(std::slice::from_ref(lower), Some((upper, work)))
-        }
+        MountKind::OverlayBind { lower, upper, work } => overlay(lower, Some((upper, work))),
         MountKind::Volume {
             source,
             seed: wanted,

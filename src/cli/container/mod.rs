@@ -20,6 +20,8 @@ mod run;
 mod show;
 mod value;
 
+pub(in crate::cli) use value::bytes;
+
 use super::{Cli, CommandError, Exit, Outcome};
 use clap::Subcommand;
 use registry::Registry;

@@ -1,7 +1,7 @@
 //! Values as `docker` users type them: sizes, signals, `key=value`.
 
 /// `10`, `64m`, `1g`: bytes, powers of 1024.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(in crate::cli) fn bytes(text: &str) -> Result<u64, String> {
     let lower = text.trim().to_ascii_lowercase();
     let number_end = lower
         .find(|c: char| !c.is_ascii_digit() && c != '.')

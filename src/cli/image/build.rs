@@ -7,6 +7,7 @@ use super::{
 use banyan_runtime::{
     build::{self, BuildRequest, RunNetwork},
     network::{Outbound, UplinkError, resolv_conf::ResolvConf},
+    registry::push::push,
 };
 use clap::Args;
 use std::{
@@ -39,12 +40,24 @@ pub(super) struct Build {
     /// Label
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
-    /// Secret: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`
+    /// Secret: `id=NAME,src=FILE` or `id=NAME,env=VARIABLE`; `id=NAME` alone is the variable, else the file, of that name
     #[arg(long)]
     secret: Vec<String>,
     /// Agent: `default` or `ID=SOCKET`
     #[arg(long)]
     ssh: Vec<String>,
+    /// Grant what the Dockerfile asks for: `network.host`, `security.insecure`
+    #[arg(long, value_name = "ENTITLEMENT")]
+    allow: Vec<String>,
+    /// Size of `/dev/shm` during `RUN`
+    #[arg(long, value_name = "BYTES", value_parser = crate::cli::container::bytes)]
+    shm_size: Option<u64>,
+    /// Push the image when it is built, under each of its names
+    #[arg(long)]
+    push: bool,
+    /// Accepted: the image always lands in the store
+    #[arg(long)]
+    load: bool,
     /// Do every step anew
     #[arg(long)]
     no_cache: bool,
@@ -154,6 +167,12 @@ impl Build {
                 .tag(image.id, name)
                 .map_err(|error| failed("cannot tag the image", &error))?;
         }
+        for name in names.iter().filter(|_| self.push) {
+            push(&store, name, &credentials, progress).map_err(|error| {
+                let what = format!("cannot push `{}`", name.familiar());
+                with_hint(CommandError::caused(Exit::Failed, what, &error), error.hint())
+            })?;
+        }
         if let Some(path) = &self.iidfile {
             fs_err::write(path, image.id.to_string())
                 .map_err(|error| CommandError::caused(Exit::Host, "cannot write the id", &error))?;
@@ -198,6 +217,13 @@ impl Build {
         request.no_cache = self.no_cache;
         request.pull = self.pull;
         request.platform = platform(self.platform.as_deref())?;
+        request.shm_size = self.shm_size;
+        for name in &self.allow {
+            request
+                .allow
+                .grant(name)
+                .map_err(|reason| usage(format!("`--allow`: {reason}")))?;
+        }
         for host in &self.add_host {
             let (name, address) = host
                 .split_once([':', '='])
@@ -222,19 +248,36 @@ impl Build {
     }
 }
 
+/// `[type=file|env,]id=NAME[,src=FILE|,env=VARIABLE]`, as in docker.
 fn secret(text: &str) -> Result<(String, Vec<u8>), CommandError> {
     let options: BTreeMap<&str, &str> = text.split(',').filter_map(|part| part.split_once('=')).collect();
-    let id = options
+    let id = *options
         .get("id")
         .ok_or_else(|| usage(format!("`--secret {text}` needs `id=`")))?;
-    let content = match (options.get("src").or(options.get("source")), options.get("env")) {
+    let source = options.get("src").or(options.get("source")).copied();
+    let variable = options.get("env").copied();
+    let (file, variable) = match (options.get("type").copied(), source, variable) {
+        (None | Some("file"), Some(path), None) => (Some(path), None),
+        (None | Some("env"), None, Some(name)) | (Some("env"), Some(name), None) => (None, Some(name)),
+        (Some("env"), None, None) => (None, Some(id)),
+        (Some("file"), None, None) => (Some(id), None),
+        (None, None, None) if super::variable(id).is_some() => (None, Some(id)),
+        (None, None, None) => (Some(id), None),
+        _ => {
+            return Err(
+                usage(format!("`--secret {text}` says where it comes from in two ways"))
+                    .hint("`id=NAME,src=FILE` or `id=NAME,env=VARIABLE`"),
+            );
+        }
+    };
+    let content = match (file, variable) {
         (Some(path), _) => fs_err::read(path).map_err(|error| {
             CommandError::caused(Exit::Usage, format!("cannot read the secret `{id}`"), &error)
         })?,
-        (None, Some(name)) => super::variable(name)
-            .map(|value| value.to_string_lossy().into_owned().into_bytes())
-            .ok_or_else(|| usage(format!("the variable `{name}` of the secret `{id}` is not set")))?,
-        (None, None) => return Err(usage(format!("`--secret {text}` needs `src=` or `env=`"))),
+        (None, name) => name
+            .and_then(super::variable)
+            .map(|value| value.into_os_string().into_encoded_bytes())
+            .ok_or_else(|| usage(format!("the variable of the secret `{id}` is not set")))?,
     };
-    Ok(((*id).to_owned(), content))
+    Ok((id.to_owned(), content))
 }

@@ -183,6 +183,7 @@ fn build(node: &Node) -> Build {
             })
             .collect(),
         privileged: node.flag("privileged"),
+        entitlements: node.texts_of("entitlements"),
         cache_from: node.texts_of("cache_from"),
         cache_to: node.texts_of("cache_to"),
     }

@@ -381,6 +381,13 @@ fn mount(value: &str) -> Result<RunMount, String> {
     if let Some(key) = options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("a `{kind}` mount has no option `{key}`"));
     }
+    if let Some(sharing) = options.get("sharing")
+        && !matches!(sharing.as_str(), "shared" | "private" | "locked")
+    {
+        return Err(format!(
+            "`sharing` is `shared`, `private` or `locked`, not `{sharing}`"
+        ));
+    }
     if matches!(kind.as_str(), "bind" | "cache" | "tmpfs") && !options.contains_key("target") {
         return Err(format!("a `{kind}` mount needs `target=`"));
     }

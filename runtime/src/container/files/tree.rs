@@ -139,8 +139,9 @@ fn lasting(mounts: &[Mount]) -> Vec<Mount> {
             *seed = false;
             source.exists()
         }
-        MountKind::OverlayBind { lower, .. } => lower.exists(),
-        MountKind::Layers(layers) => layers.iter().all(|layer| layer.exists()),
+        MountKind::OverlayBind { lower: layers, .. } | MountKind::Layers(layers) => {
+            layers.iter().all(|layer| layer.exists())
+        }
         MountKind::Tmpfs { .. } | MountKind::Filesystem { .. } => false,
     });
     list
