@@ -226,6 +226,9 @@ impl<R: Read> Entries<R> {
         } else {
             0
         };
+        if stored > self.limits.bytes {
+            return Err(self.limit(format!("a file of {stored} bytes")));
+        }
         self.left = stored;
         self.padding = stored.next_multiple_of(512) - stored;
         let mut path = match x.sparse.name.take().or(x.path.take()) {

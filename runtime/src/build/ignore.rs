@@ -70,23 +70,39 @@ impl Ignore {
     }
 }
 
-/// Matches whole components; `**` stands for any number of them.
+/// Matches whole components; `**` stands for any number of them, at the end for at least one.
+///
+/// Only the last `**` met is ever tried again with more, so the time is bounded by the product of the lengths.
 pub(crate) fn fits(pattern: &[String], path: &[&str]) -> bool {
-    match pattern.split_first() {
-        None => path.is_empty(),
-        Some((first, rest)) if first == "**" => {
-            // Consecutive `**` say the same as one; skipping them keeps this from running wild.
-            let rest_at = rest.iter().position(|part| part != "**").unwrap_or(rest.len());
-            let rest = &rest[rest_at..];
-            if rest.is_empty() {
-                return !path.is_empty();
+    let ends_open = pattern.last().is_some_and(|part| part == "**");
+    let part = |at: usize| match pattern.get(at) {
+        // One component more, of any name, after a final `**`.
+        None if at == pattern.len() && ends_open => Some("*"),
+        part => part.map(String::as_str),
+    };
+    let (mut p, mut n) = (0, 0);
+    let mut open: Option<(usize, usize)> = None;
+    while n < path.len() {
+        match (part(p), open) {
+            (Some("**"), _) => {
+                open = Some((p, n));
+                p += 1;
             }
-            (0..path.len()).any(|skip| fits(rest, &path[skip..]))
+            (Some(part), _) if glob(part, path[n]) => {
+                p += 1;
+                n += 1;
+            }
+            (_, Some((at, from))) => {
+                open = Some((at, from + 1));
+                (p, n) = (at + 1, from + 1);
+            }
+            (_, None) => return false,
         }
-        Some((first, rest)) => path
-            .split_first()
-            .is_some_and(|(name, more)| glob(first, name) && fits(rest, more)),
     }
+    while p < pattern.len() && pattern[p] == "**" {
+        p += 1;
+    }
+    part(p).is_none()
 }
 
 /// Go's `filepath.Match` for one component: `*`, `?`, `[a-z]`, `[^a]`, `\x`.
@@ -184,6 +200,13 @@ mod tests {
             ("[", "[", false),
             ("", "a", false),
             ("é*", "éa", true),
+            ("a/**/b", "a/b", true),
+            ("a/**/b", "a/x/y/b", true),
+            ("a/**/b/**/c", "a/b/x/b/c", true),
+            ("a/**/b/**", "a/x/b", false),
+            ("**/**", "x", true),
+            ("**/a/**", "a", false),
+            ("**/a/**/**", "x/a/y", true),
         ] {
             assert_eq!(
                 Ignore::parse(rules).excludes(path),
@@ -192,5 +215,7 @@ mod tests {
             );
         }
         assert!(!glob(&"*a".repeat(40), &"a".repeat(39)));
+        let many = Ignore::parse(&("**/a*/".repeat(200) + "end"));
+        assert!(!many.excludes(&"a/".repeat(200)));
     }
 }

@@ -60,7 +60,10 @@ impl Reference {
 
     /// The repository as people write it: `debian`, `someone/app`, `localhost:5000/app`.
     pub fn familiar_repository(&self) -> String {
-        if self.host == DEFAULT_HOST {
+        // A path that begins like a host would be read as one without ours before it.
+        let first = self.path.split('/').next().unwrap_or_default();
+        let begins_like_host = self.path.contains('/') && is_host(first);
+        if self.host == DEFAULT_HOST && !begins_like_host {
             self.path
                 .strip_prefix("library/")
                 .filter(|rest| !rest.contains('/'))
@@ -328,6 +331,11 @@ mod tests {
             ),
             ("me/app", "docker.io/me/app:latest", "me/app:latest"),
             ("docker.io/app", "docker.io/library/app:latest", "app:latest"),
+            (
+                "docker.io/a.b/app",
+                "docker.io/a.b/app:latest",
+                "docker.io/a.b/app:latest",
+            ),
             ("index.docker.io/app:1", "docker.io/library/app:1", "app:1"),
             ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
             (

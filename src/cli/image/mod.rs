@@ -53,7 +53,7 @@ enum Command {
     /// Send an image to a registry
     Push(obtain::Push),
     /// Build an image from a Dockerfile
-    Build(build::Build),
+    Build(Box<build::Build>),
     /// Assemble a Debian base image from packages
     Debian(obtain::Debian),
 }
