@@ -132,6 +132,7 @@ fn forget(engine: &Engine) {
     for path in [
         engine.roots.project_file(&engine.name),
         engine.roots.events_file(&engine.name),
+        super::pre_start::file(engine),
     ] {
         // Absent is as good as removed.
         let _ = std::fs::remove_file(path);

@@ -47,6 +47,8 @@ pub struct Execution {
     /// The log of a removed container can still be read: another takes its place, or its failure is undone.
     keep_logs: bool,
     obtained: Mutex<BTreeMap<ServiceName, Arc<Image>>>,
+    /// Services of which a container was made in this walk; `None` when the walk only stops, starts or removes.
+    renewed: Option<Mutex<BTreeSet<ServiceName>>>,
     /// Places whose old container stays after all, because its image turned out to be the same.
     stays: Mutex<BTreeSet<Slot>>,
     /// What this walk made, in order.
@@ -86,6 +88,7 @@ impl Execution {
                 Anonymous::TakeOver
             },
             keep_logs: true,
+            renewed: Some(Mutex::new(BTreeSet::new())),
             ..Self::for_removal(engine, Some(project), None, false, voice)
         }
     }
@@ -111,6 +114,7 @@ impl Execution {
             },
             keep_logs: false,
             obtained: Mutex::new(BTreeMap::new()),
+            renewed: None,
             stays: Mutex::new(BTreeSet::new()),
             made: Mutex::new(Vec::new()),
         }
@@ -126,7 +130,7 @@ impl Execution {
             Action::Network { key } => self.network(key).await.map(|()| None),
             Action::Volume { key } => self.volume(key).map(|()| None),
             Action::Create { slot, keep_if_image } => self.create(slot, keep_if_image.as_ref()).await,
-            Action::Start { slot } => self.start(slot).await,
+            Action::Start { slot } => self.start(slot, halt).await,
             Action::Stop { slot, id } => self.stop(slot, id).await,
             Action::Remove { slot, id } => self.remove(slot, id).await,
             Action::Await {
@@ -178,9 +182,23 @@ impl Execution {
             .project
             .as_ref()
             .ok_or_else(|| Failure::new(Fault::Internal, "no project"))?;
-        let image = images::obtain(&self.engine, project, service, &self.images, &self.voice).await?;
+        let image = self.image_of(project, service).await?;
         super::lock(&self.obtained).insert(name.clone(), image.clone());
         Ok(image)
+    }
+
+    /// The image of a service, pulled or built when needed.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub(super) async fn image_of(&self, project: &Arc<Project>, service: &Service) -> Outcome<Arc<Image>> {
+        images::obtain(&self.engine, project, service, &self.images, &self.voice).await
+    }
+
+    /// A walk for containers beside the plan's: it keeps anonymous volumes, and undoes nothing by itself.
+    pub(super) fn helper(&self) -> Self {
+        let (engine, project) = (self.engine.clone(), self.project.clone());
+        Self::for_removal(engine, project, self.timeout, false, self.voice.clone())
     }
 
     async fn network(&self, key: &str) -> Outcome {
@@ -234,6 +252,9 @@ impl Execution {
             .make(record, image.id)
             .await
             .map_err(|failure| failure.at(service.place.as_ref()))?;
+        if let Some(renewed) = &self.renewed {
+            super::lock(renewed).insert(slot.service.clone());
+        }
         if new {
             super::lock(&self.made).push(Made::Container(keeper.id()));
         }
@@ -273,7 +294,10 @@ impl Execution {
     }
 
     /// Makes a container up to its barrier, and a keeper for it.
-    async fn make(&self, record: Record, image: Digest) -> Outcome<Arc<Keeper>> {
+    ///
+    /// # Errors
+    /// Why it cannot be made; nothing of it is left then.
+    pub(super) async fn make(&self, record: Record, image: Digest) -> Outcome<Arc<Keeper>> {
         let id = record.id.clone();
         let dir = container_dir(&self.engine, &id);
         let failed = |what: &str, error: &(dyn std::error::Error + 'static)| {
@@ -309,7 +333,7 @@ impl Execution {
     }
 
     /// Everything about a container that is to be made.
-    async fn draft(
+    pub(super) async fn draft(
         &self,
         project: &Project,
         service: &Service,
@@ -579,7 +603,7 @@ impl Execution {
         parents
     }
 
-    async fn start(&self, slot: &Slot) -> Outcome<Option<String>> {
+    async fn start(&self, slot: &Slot, halt: watch::Receiver<bool>) -> Outcome<Option<String>> {
         if super::lock(&self.stays).contains(slot) {
             let stopped = self
                 .engine
@@ -605,6 +629,10 @@ impl Execution {
         if !new {
             super::lock(&self.made).push(Made::Started(id));
         }
+        if !keeper.record().service.pre_start.is_empty() {
+            // On the heap: it makes a whole container within this one's start.
+            Box::pin(super::pre_start::run(self, &keeper, &halt)).await?;
+        }
         start_container(&self.engine, &keeper).await.map_err(|failure| {
             let place = self
                 .service(&slot.service)
@@ -619,10 +647,44 @@ impl Execution {
         if super::lock(&self.stays).contains(slot) {
             return Ok(Some("up to date".into()));
         }
+        if self.is_spared(slot, id) {
+            return Ok(Some("what it depends on turned out to be up to date".into()));
+        }
         match self.engine.keeper(id) {
             Some(keeper) => self.end(&keeper).await.map(|()| None),
             None => Ok(Some("gone already".into())),
         }
+    }
+
+    /// Whether a container that was to be restarted with its dependencies can stay, because none of them was made anew
+    /// after all.
+    fn is_spared(&self, slot: &Slot, id: &str) -> bool {
+        let Some(renewed) = &self.renewed else {
+            return false;
+        };
+        let Ok(service) = self.service(&slot.service) else {
+            return false;
+        };
+        let renewed = super::lock(renewed);
+        let alone = self
+            .engine
+            .keepers_at(slot)
+            .iter()
+            .all(|keeper| keeper.id() == id);
+        let asks = service.depends_on.values().any(|edge| edge.restart);
+        // Surplus replicas and containers that are replaced have other reasons to go.
+        slot.number <= service.replicas && alone && asks && !self.is_shaken(service, &renewed)
+    }
+
+    /// Whether something that a service depends on with `restart: true`, directly or over others, was made anew.
+    fn is_shaken(&self, service: &Service, renewed: &BTreeSet<ServiceName>) -> bool {
+        let mut edges = service.depends_on.iter().filter(|(_, edge)| edge.restart);
+        edges.any(|(name, _)| {
+            renewed.contains(name)
+                || self
+                    .service(name)
+                    .is_ok_and(|other| self.is_shaken(other, renewed))
+        })
     }
 
     /// Stops a container, its `pre_stop` hooks first.

@@ -3,7 +3,7 @@
 use super::{Engine, Outcome, Voice, down::combine, execute::Execution, keeper::Keeper, observe, up};
 use crate::{
     api::wire::{Failure, Fault, Level, Select},
-    model::{Project, ServiceName},
+    model::{Condition, Project, Service, ServiceName},
     plan::{Action, Observed, Phase, Plan, StepId, Takedown, takedown},
 };
 use std::{
@@ -89,7 +89,7 @@ async fn start_all(engine: &Arc<Engine>, select: &Select, voice: &Voice) -> Outc
     }
 }
 
-/// Networks, then containers in order of dependency, each when the ones it depends on run.
+/// Networks, then containers in order of dependency, each when the ones it depends on have reached their condition.
 fn start_plan(engine: &Engine, project: &Project, services: &BTreeSet<ServiceName>) -> Outcome<Plan> {
     let order = up::start_order(project)?;
     let mut plan = Plan::default();
@@ -110,8 +110,18 @@ fn start_plan(engine: &Engine, project: &Project, services: &BTreeSet<ServiceNam
             });
             after.push(*step);
         }
-        for dependency in service.depends_on.keys() {
-            after.extend(started.get(dependency).into_iter().flatten());
+        for (dependency, edge) in &service.depends_on {
+            let steps = started.get(dependency).cloned().unwrap_or_default();
+            if edge.condition == Condition::ServiceStarted || steps.is_empty() {
+                after.extend(steps);
+                continue;
+            }
+            let action = Action::Await {
+                service: dependency.clone(),
+                condition: edge.condition,
+                required: edge.required,
+            };
+            after.push(plan.add(action, format!("`{name}` depends on it"), &steps));
         }
         for keeper in engine.keepers() {
             if keeper.slot().service == *name && !keeper.is_one_off() && !keeper.is_up() {
@@ -123,7 +133,7 @@ fn start_plan(engine: &Engine, project: &Project, services: &BTreeSet<ServiceNam
     Ok(plan)
 }
 
-/// Stops and starts; services that depend on one with `restart: true` are restarted too.
+/// Stops and starts; services that depend on one with `restart: true`, directly or over others, are restarted too.
 ///
 /// # Errors
 /// What could not be stopped or started.
@@ -131,14 +141,22 @@ pub async fn restart(engine: &Arc<Engine>, select: Select, voice: &Voice) -> Out
     let _turn = engine.take_turn("restart", voice).await;
     let mut select = select;
     if let (false, Some(project)) = (select.no_deps || select.services.is_empty(), engine.project()?) {
-        let dependents = project.services.values().filter(|service| {
-            service
-                .depends_on
-                .iter()
-                .any(|(name, edge)| edge.restart && select.services.contains(name))
-        });
-        let names: Vec<_> = dependents.map(|service| service.name.clone()).collect();
-        select.services.extend(names);
+        loop {
+            let asks = |service: &&Service| {
+                !select.services.contains(&service.name)
+                    && service
+                        .depends_on
+                        .iter()
+                        .any(|(name, edge)| edge.restart && select.services.contains(name))
+            };
+            let found: Vec<_> = project.services.values().filter(asks).collect();
+            if found.is_empty() {
+                break;
+            }
+            select
+                .services
+                .extend(found.into_iter().map(|service| service.name.clone()));
+        }
     }
     stop_all(engine, &select, voice).await?;
     start_all(engine, &select, voice).await

@@ -24,6 +24,7 @@ pub mod names;
 pub mod networks;
 pub mod observe;
 pub mod one_off;
+pub mod pre_start;
 pub mod probing;
 pub mod record;
 pub mod secrets;
@@ -76,6 +77,8 @@ pub struct Engine {
     /// One operation at a time; the text says which one it is.
     turn: tokio::sync::Mutex<()>,
     holder: Mutex<String>,
+    /// One lock a service, held while its `pre_start` hooks run.
+    preparing: Mutex<BTreeMap<ServiceName, Arc<tokio::sync::Mutex<()>>>>,
     /// True while the operation under way should stop.
     interrupt: watch::Sender<bool>,
 }

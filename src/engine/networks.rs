@@ -20,7 +20,7 @@ use crate::{
     plan::Slot,
 };
 use banyan_runtime::{
-    container::{Container, Created, Running},
+    container::{Container, Created},
     network::{
         Bridge, EMBEDDED_DNS, EmbeddedDns, Hall, HallSockets, MacAddress, Reach, Subnet, Uplink,
         host_subnets, resolv_conf::ResolvConf,
@@ -638,14 +638,19 @@ impl Networks {
         state.published.retain(|slot, _| kept.contains(slot));
     }
 
-    /// Takes the hall over from a container that runs, after this engine's predecessor died: bridges and interfaces
-    /// stand, names and ports are served again at the same addresses.
+    /// Takes the hall over from what a container's shim has `kept`, after this engine's predecessor died: bridges and
+    /// interfaces stand; names and ports of the containers that run (`records`) are served again at the same addresses.
+    /// `on_it` are all containers that were made for its networks, at their barrier too.
     ///
     /// # Errors
     /// When the hall cannot be opened, or a port was taken meanwhile.
-    pub async fn take_over(self: &Arc<Self>, container: &Container<Running>, records: &[Record]) -> Outcome {
-        let kept = container.kept();
-        let (this, records_there) = (self.clone(), records.to_vec());
+    pub async fn take_over(
+        self: &Arc<Self>,
+        kept: Vec<PathBuf>,
+        on_it: Vec<Record>,
+        records: &[Record],
+    ) -> Outcome {
+        let (this, records_there) = (self.clone(), on_it);
         let taken = tokio::task::spawn_blocking(move || this.take_over_blocking(&kept, &records_there)).await;
         let listeners = taken.unwrap_or_else(|error| {
             Err(Failure::caused(

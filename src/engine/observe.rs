@@ -12,7 +12,7 @@ use crate::{
     plan::{ObservedContainer, Phase},
     state::Roots,
 };
-use banyan_runtime::container::{Container, ContainerDir, Found, Running};
+use banyan_runtime::container::{Container, ContainerDir, Found};
 use std::{io, sync::Arc};
 
 /// Containers of services, for plans.
@@ -128,7 +128,7 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
     if let Some(project) = &project {
         engine.networks.define(project)?;
     }
-    let mut running = Vec::new();
+    let (mut running, mut halls) = (Vec::new(), Vec::new());
     for record in records {
         let dir = container_dir(engine, &record.id);
         let (live, mut state) = live_of(&dir);
@@ -143,14 +143,25 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
             let (engine, keeper) = (engine.clone(), keeper.clone());
             tokio::spawn(async move { super::one_off::remove_at_end(&engine, &keeper, None).await });
         }
-        if let Some(Found::Running(container)) = state {
-            adopted_by_us(&container);
-            running.push((keeper, container, live.started.unwrap_or_default()));
+        match state {
+            Some(Found::Running(container)) => {
+                adopted_by_us(&container);
+                halls.push((container.kept(), keeper.record()));
+                running.push((keeper, container, live.started.unwrap_or_default()));
+            }
+            Some(Found::Created(container)) => {
+                // Still at its barrier: to be started from there, or it would stay there for ever.
+                adopted_by_us(&container);
+                halls.push((container.kept(), keeper.record()));
+                keeper.hold(container);
+            }
+            _ => {}
         }
     }
-    if let (Some((_, container, _)), Some(_)) = (running.first(), &project) {
+    if let (Some((hall, _)), Some(_)) = (halls.first(), &project) {
+        let on_it: Vec<_> = halls.iter().map(|(_, record)| record.clone()).collect();
         let records: Vec<_> = running.iter().map(|(keeper, ..)| keeper.record()).collect();
-        engine.networks.take_over(container, &records).await?;
+        engine.networks.take_over(hall.clone(), on_it, &records).await?;
     }
     for (keeper, container, started) in running {
         keeper.watch_over(engine, container, started);
@@ -159,7 +170,7 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
 }
 
 /// Tells a container's shim that we are its engine now.
-fn adopted_by_us(container: &Container<Running>) {
+fn adopted_by_us<Stage>(container: &Container<Stage>) {
     use std::os::fd::AsFd;
     let told = banyan_runtime::sys::host::own_pidfd()
         .map_err(|error| error.to_string())

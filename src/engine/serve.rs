@@ -157,6 +157,7 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
         environment: Mutex::new(BTreeMap::new()),
         turn: tokio::sync::Mutex::new(()),
         holder: Mutex::new(String::new()),
+        preparing: Mutex::new(BTreeMap::new()),
         interrupt: watch::channel(false).0,
     });
     if let Err(failure) = observe::adopt(&engine).await {

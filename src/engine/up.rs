@@ -75,11 +75,6 @@ pub fn refuse_unsupported(project: &Project, services: &BTreeSet<ServiceName>) -
             .any(|key| project.networks.get(key).is_some_and(|n| n.external));
         let unsupported = [
             (
-                !service.pre_start.is_empty(),
-                "`pre_start`",
-                "use a service that others wait for until it completed",
-            ),
-            (
                 service.mounts.iter().any(overlay),
                 "an overlay bind",
                 "use a plain bind, or `:ro`",

@@ -153,3 +153,38 @@ fn shims_of(engine: &str) -> Vec<String> {
     }
     found
 }
+
+#[test]
+fn a_container_at_its_barrier_is_started_by_the_engine_that_comes_back() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "barrier",
+        r#"
+services:
+  web:
+    image: busybox
+    command: ["sh", "-c", "echo up; exec httpd -f -p 80 -h /www"]
+    stop_signal: SIGKILL
+    ports: ["127.0.0.1::80"]
+"#,
+    );
+    project.ok(&["create"]);
+    let id = project.id("web");
+    let before = engines(&project);
+    assert_eq!(before.len(), 1, "{before:?}");
+    Command::new("kill").args(["-9", &before[0]]).status().unwrap();
+    wait_until(5, "another engine", || {
+        let now = engines(&project);
+        (now.len() == 1 && now != before).then_some(())
+    });
+    project.ok(&["up", "-d"]);
+    assert_eq!(project.id("web"), id);
+    let port = project.port("web");
+    wait_until(5, "the page", || http_get(port, "/index.html").ok());
+    assert_eq!(project.ok(&["logs", "--no-log-prefix"]), "up\n");
+    project.ok(&["down", "-t", "0"]);
+    assert!(engines(&project).len() <= 1);
+}

@@ -14,6 +14,7 @@ mod faults;
 mod images_and_volumes;
 mod lifecycle;
 mod networking;
+mod order;
 mod ready;
 mod registries;
 mod up;

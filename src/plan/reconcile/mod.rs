@@ -1,7 +1,9 @@
 //! Desired × observed → plan. Pure.
 //!
 //! A container is recreated exactly when `docker compose` would: the service's hash, its image, or one of its networks
-//! changed, a service whose namespace it shares is recreated, or the user forces it.
+//! changed, a service whose namespace it shares is recreated, or the user forces it. A container that stays is restarted
+//! when a service it depends on with `restart: true` is recreated: stopped before that one's old container, started when
+//! the new one has reached its condition.
 
 use super::step::{Action, ImageState, Observed, ObservedContainer, Phase, Plan, Slot, StepId};
 use crate::model::{Condition, Namespace, NetworkMode, Project, Service, ServiceName};
@@ -56,6 +58,8 @@ pub fn reconcile(desired: &Desired<'_>, observed: &Observed, order: &[ServiceNam
         started: BTreeMap::new(),
         awaited: BTreeMap::new(),
         renewed: BTreeSet::new(),
+        created: BTreeMap::new(),
+        stopping: BTreeMap::new(),
     }
     .run(order)
 }
@@ -71,6 +75,9 @@ struct Reconciler<'a> {
     awaited: BTreeMap<(ServiceName, Condition), StepId>,
     /// Services of which some container is made anew.
     renewed: BTreeSet<ServiceName>,
+    /// The steps that make containers of a service anew, and those that stop the old ones.
+    created: BTreeMap<ServiceName, Vec<StepId>>,
+    stopping: BTreeMap<ServiceName, Vec<StepId>>,
 }
 
 impl Reconciler<'_> {
@@ -165,10 +172,18 @@ impl Reconciler<'_> {
                 );
                 let mut before_stop = vec![create];
                 before_stop.extend(conditions);
-                let removed = self.take_away(existing, "a new one takes its place", &before_stop);
+                let (stopped, removed) = self.end(existing, "a new one takes its place", &before_stop);
+                self.created.entry(service.name.clone()).or_default().push(create);
+                self.stopping
+                    .entry(service.name.clone())
+                    .or_default()
+                    .extend(stopped);
                 self.start(slot, "it was recreated", &[create, removed], conditions)
             }
             None => match existing.phase {
+                Phase::Running | Phase::Paused if self.restart_cause(service).is_some() => {
+                    self.restart(service, existing, conditions)
+                }
                 Phase::Running | Phase::Paused => {
                     self.plan.kept.push((slot.clone(), "up to date".into()));
                     None
@@ -209,23 +224,66 @@ impl Reconciler<'_> {
         Some(self.plan.add(Action::Start { slot: slot.clone() }, why, &all))
     }
 
+    /// The recreated service because of which one that stays is restarted.
+    fn restart_cause(&self, service: &Service) -> Option<ServiceName> {
+        if self.desired.no_start {
+            return None;
+        }
+        let cause = service
+            .depends_on
+            .iter()
+            .find(|(name, edge)| edge.restart && self.created.contains_key(*name));
+        cause.map(|(name, _)| name.clone())
+    }
+
+    fn restart(
+        &mut self,
+        service: &Service,
+        existing: &ObservedContainer,
+        conditions: &[StepId],
+    ) -> Option<StepId> {
+        let cause = self.restart_cause(service)?;
+        let why = format!("`{cause}`, which it depends on, is recreated");
+        let created = self.created.get(&cause).cloned().unwrap_or_default();
+        let (slot, id) = (existing.slot.clone(), existing.id.clone());
+        let stop = self.plan.add(Action::Stop { slot, id }, why.clone(), &created);
+        for other in self.stopping.get(&cause).into_iter().flatten() {
+            self.plan.graph.update_edge(stop, *other, ());
+        }
+        // Those that depend on this one in turn are restarted with it.
+        self.created
+            .entry(service.name.clone())
+            .or_default()
+            .extend(created);
+        self.stopping.entry(service.name.clone()).or_default().push(stop);
+        self.start(&existing.slot, &why, &[stop], conditions)
+    }
+
     /// Stop (when it runs) and remove; the last step.
     fn take_away(&mut self, container: &ObservedContainer, why: &str, after: &[StepId]) -> StepId {
+        self.end(container, why, after).1
+    }
+
+    /// Stop (when it runs) and remove: both steps.
+    fn end(
+        &mut self,
+        container: &ObservedContainer,
+        why: &str,
+        after: &[StepId],
+    ) -> (Option<StepId>, StepId) {
         let (slot, id) = (container.slot.clone(), container.id.clone());
-        let stopped = match container.phase {
+        let stop = match container.phase {
             Phase::Running | Phase::Paused => {
-                vec![self.plan.add(
-                    Action::Stop {
-                        slot: slot.clone(),
-                        id: id.clone(),
-                    },
-                    why,
-                    after,
-                )]
+                let action = Action::Stop {
+                    slot: slot.clone(),
+                    id: id.clone(),
+                };
+                Some(self.plan.add(action, why, after))
             }
-            Phase::Created | Phase::Exited(_) => after.to_vec(),
+            Phase::Created | Phase::Exited(_) => None,
         };
-        self.plan.add(Action::Remove { slot, id }, why, &stopped)
+        let before: Vec<StepId> = stop.map_or_else(|| after.to_vec(), |stop| vec![stop]);
+        (stop, self.plan.add(Action::Remove { slot, id }, why, &before))
     }
 
     /// Why an existing container must be made anew. The second part: the container and image with which it would

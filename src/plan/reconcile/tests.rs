@@ -224,3 +224,40 @@ fn force_concerns_the_named_services() {
     position(&plan, "create web-1 recreation is forced");
     position(&plan, "keep db-1");
 }
+
+#[test]
+fn a_dependent_that_asks_for_it_is_restarted_around_the_recreation_of_its_dependency() {
+    let restarts = |project: &mut Project, observed: &mut Observed, _: &mut Desired<'_>| {
+        observed.containers = ["db", "web", "job"].map(|name| running(name, 1)).into();
+        observed.containers[0].config_hash = "old".into();
+        let web = project.services.get_mut("web").unwrap();
+        web.depends_on.values_mut().for_each(|edge| edge.restart = true);
+    };
+    let plan = check(restarts);
+    let steps = [
+        "create db-1",
+        "stop web-1 `db`, which it depends on, is recreated",
+        "stop db-1",
+        "start db-1",
+        "await db healthy",
+        "start web-1",
+    ];
+    let places: Vec<_> = steps.iter().map(|step| position(&plan, step)).collect();
+    assert!(places.is_sorted(), "{plan:#?}");
+    position(&plan, "keep job-1");
+    // Down the chain, when every edge asks for it.
+    let plan = check(|project, observed, desired| {
+        restarts(project, observed, desired);
+        let job = project.services.get_mut("job").unwrap();
+        job.depends_on.values_mut().for_each(|edge| edge.restart = true);
+    });
+    let steps = [
+        "stop job-1",
+        "stop web-1",
+        "stop db-1",
+        "start web-1",
+        "start job-1",
+    ];
+    let places: Vec<_> = steps.iter().map(|step| position(&plan, step)).collect();
+    assert!(places.is_sorted(), "{plan:#?}");
+}
