@@ -10,7 +10,7 @@ use crate::{
     plan::{Phase, Slot},
     supervisor::{
         health::{self, Health, Probe},
-        machine::{Ending, Machine, Verdict},
+        machine::{Ending, Machine, Starter, Verdict},
     },
 };
 use banyan_runtime::container::{Container, ContainerError, Created, Ended, Exit, Running};
@@ -174,7 +174,12 @@ impl Keeper {
         let pid = container.pid();
         let container = Arc::new(Mutex::new(container));
         self.asked.store(false, Ordering::SeqCst);
-        super::lock(&self.machine).on_start(self.origin.elapsed());
+        let starter = if self.live.borrow().restarting {
+            Starter::Policy
+        } else {
+            Starter::User
+        };
+        super::lock(&self.machine).on_start(starter, self.origin.elapsed());
         *super::lock(&self.running) = Some(container.clone());
         self.live.send_modify(|live| {
             live.phase = Phase::Running;
@@ -196,7 +201,7 @@ impl Keeper {
         self.cancel.notify_waiters();
         if let Some(created) = self.take_created() {
             // Never started: nothing to ask.
-            let _ = tokio::task::spawn_blocking(move || drop(created)).await;
+            let _ = tokio::task::spawn_blocking(move || created.abandon()).await;
         }
         let Some(container) = self.running() else {
             self.live.send_modify(|live| live.restarting = false);
@@ -409,6 +414,8 @@ async fn watch_one(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mute
     let exit = wait_for_end(&engine, &keeper.id(), &container).await;
     health.abort();
     *super::lock(&keeper.running) = None;
+    // Beside everything else: a restart does not wait for the old shim to be gone.
+    tokio::task::spawn_blocking(move || super::lock(&container).settle());
     let record = keeper.record();
     engine.networks.withdraw(&record);
     let status = u8::try_from(exit.code()).unwrap_or(u8::MAX);

@@ -1,7 +1,7 @@
 //! When a container that ended is started again: a pure state machine with time as an argument.
 //!
-//! Back-off: 100 ms, doubling to 60 s, back to 100 ms after a run of at least 10 s (Docker's restart manager). All
-//! times are durations on a monotonic clock since an origin of the caller's, so a clock that jumps changes nothing.
+//! Back-off: 100 ms, doubling to 60 s, back to 100 ms after a run of at least 10 s or a start by the user (Docker's
+//! restart manager). `model_test` holds the written table. All times are durations on a monotonic clock since an origin of the caller's, so a clock that jumps changes nothing.
 
 use crate::model::{Restart, RestartCondition};
 use std::time::Duration;
@@ -36,6 +36,15 @@ pub enum Ending {
     Unhealthy,
 }
 
+/// Who started a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    /// A command: `up`, `start`, `restart`.
+    User,
+    /// A [`Verdict::Restart`].
+    Policy,
+}
+
 /// What to do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -59,8 +68,11 @@ impl Machine {
         }
     }
 
-    /// It runs (again).
-    pub fn on_start(&mut self, now: Duration) {
+    /// It runs (again). A start by the user forgets what went wrong before.
+    pub fn on_start(&mut self, starter: Starter, now: Duration) {
+        if starter == Starter::User {
+            *self = Self::new(self.policy, now);
+        }
         self.started = now;
     }
 
@@ -156,7 +168,7 @@ mod tests {
                 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000
             ]
         );
-        machine.on_start(Duration::from_secs(100));
+        machine.on_start(Starter::Policy, Duration::from_secs(100));
         let verdict = machine.on_end(Ending::Status(1), Duration::from_secs(110));
         assert_eq!(verdict, Verdict::Restart(FIRST_DELAY));
     }

@@ -5,3 +5,5 @@
 
 pub mod health;
 pub mod machine;
+#[cfg(test)]
+mod model_test;

@@ -1,23 +1,7 @@
 //! The engine is killed: containers go on, it comes back, nothing is lost.
 
-use crate::support::{Project, Root, can_run_containers, http_get, wait_until};
+use crate::support::{Root, can_run_containers, engines, http_get, wait_until};
 use std::process::Command;
-
-/// Process ids of the engine of a project.
-fn engines(project: &Project<'_>) -> Vec<String> {
-    let root = project.root.path().display().to_string();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let pid = entry.file_name().to_string_lossy().into_owned();
-        let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else {
-            continue;
-        };
-        if command.contains("\0engine\0") && command.contains(&root) && command.contains(&project.name) {
-            found.push(pid);
-        }
-    }
-    found
-}
 
 #[test]
 fn a_killed_engine_comes_back_and_its_containers_never_stopped() {

@@ -8,6 +8,7 @@ mod commit;
 mod container;
 mod container_files;
 mod down;
+mod endurance;
 mod engine_crash;
 mod exit_codes;
 mod faults;

@@ -202,6 +202,12 @@ impl<Stage> Container<Stage> {
             .ok_or(ContainerError::ShimLost)
     }
 
+    /// Fetches its shim's end when that is our child; to be called after the container's end was told, or the shim stays
+    /// in the process table for as long as we live. Blocks for the moment that a shim takes to go.
+    pub fn settle(&mut self) {
+        self.reap_shim();
+    }
+
     fn reap_shim(&mut self) {
         if let Some(mut shim) = self.shim.take() {
             let _ = shim.wait();
@@ -329,6 +335,14 @@ impl<Stage> Container<Stage> {
 }
 
 impl Container<Created> {
+    /// Ends a container that will not be started, and fetches its shim's end when that is our child.
+    pub fn abandon(mut self) {
+        // Ended by itself is as good as killed; only then the shim has a reason to go.
+        if let Ok(()) | Err(ContainerError::NotRunning) = self.kill() {
+            self.reap_shim();
+        }
+    }
+
     pub(super) fn created(
         dir: ContainerDir,
         cgroup: Cgroup,

@@ -171,6 +171,22 @@ impl Project<'_> {
     }
 }
 
+/// Process ids of the engine of a project.
+pub(crate) fn engines(project: &Project<'_>) -> Vec<String> {
+    let root = project.root.path().display().to_string();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else {
+            continue;
+        };
+        if command.contains("\0engine\0") && command.contains(&root) && command.contains(&project.name) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
 /// What a run gave.
 #[derive(Debug)]
 pub(crate) struct Ran {
