@@ -1,8 +1,8 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
 use super::{
-    Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs, ps, run,
-    scale, small, stats, top, up, volume, wait,
+    Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs, ps,
+    reference, run, scale, small, stats, top, up, volume, wait,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -164,6 +164,10 @@ pub enum Command {
     Login(image::Login),
     /// Forget the login for a registry
     Logout(image::Logout),
+    /// Write completions for a shell to standard output
+    Completion(reference::Completion),
+    /// Write manual pages
+    Man(reference::Man),
     /// Show the version
     Version(small::Version),
     /// A project's engine
@@ -215,6 +219,8 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Image(command) => image::run(command, global),
         Command::Login(command) => command.run(),
         Command::Logout(command) => command.run(),
+        Command::Completion(args) => reference::completion(args),
+        Command::Man(args) => reference::man(args),
         Command::Version(args) => small::version(args),
         Command::Engine(args) => engine::run(args),
     }

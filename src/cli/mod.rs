@@ -28,6 +28,7 @@ mod pin;
 mod progress;
 mod ps;
 mod push;
+pub mod reference;
 pub mod report;
 mod run;
 mod scale;

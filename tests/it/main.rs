@@ -7,6 +7,7 @@ mod build_run;
 mod commit;
 mod container;
 mod container_files;
+mod documentation;
 mod down;
 mod endurance;
 mod engine_crash;

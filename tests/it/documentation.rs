@@ -1,0 +1,204 @@
+//! `docs/cli.md` says what the program does: its reference is generated and up to date, every command in it is run or at
+//! least parsed, and so is every command that an error message recommends.
+
+use crate::support::{Root, can_run_containers};
+use banyan::cli::{Cli, reference};
+use clap::Parser;
+use std::{fs, path::Path};
+
+/// Where the generated part begins.
+const MARK: &str = "`BANYAN_BLESS=1 cargo test --test it documentation`. -->\n\n";
+
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md")).unwrap()
+}
+
+#[test]
+fn the_reference_is_what_the_definitions_say() {
+    let page = page();
+    let (prose, reference_now) = page.split_once(MARK).unwrap();
+    let wanted = reference::markdown();
+    if reference_now == wanted {
+        return;
+    }
+    if std::env::var_os("BANYAN_BLESS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+        fs::write(path, format!("{prose}{MARK}{wanted}")).unwrap();
+        return;
+    }
+    let different = wanted.lines().zip(reference_now.lines()).find(|(a, b)| a != b);
+    panic!("docs/cli.md is out of date at {different:?}; write it with BANYAN_BLESS=1");
+}
+
+/// A line's words, parted as by a shell.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for character in line.chars() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[track_caller]
+fn parses(line: &str, source: &str) {
+    if let Err(error) = Cli::try_parse_from(words(line)) {
+        let harmless = matches!(
+            error.kind(),
+            clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
+        );
+        assert!(harmless, "{source}: `{line}` cannot be typed: {error}");
+    }
+}
+
+#[test]
+fn every_example_runs() {
+    if !can_run_containers() {
+        return;
+    }
+    let page = page();
+    let compose = page
+        .split("```yaml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let root = Root::new();
+    let project = root.project("app", compose);
+    let mut count = 0;
+    for line in page.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let (line, why_not) = line.split_once("  # ").unwrap_or((line, ""));
+        let line = line.trim();
+        count += 1;
+        if !why_not.is_empty() {
+            parses(line, "docs/cli.md");
+            continue;
+        }
+        let arguments = words(line);
+        assert_eq!(arguments[0], "banyan", "{line}");
+        let output = root
+            .banyan()
+            .args(&arguments[1..])
+            .current_dir(&project.folder)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}: {}\n{error}", output.status);
+    }
+    assert!(count > 30, "the examples were not found");
+}
+
+/// `` `banyan …` `` in a text, with what stands for something replaced by something.
+fn recommended(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for part in text.split('`').skip(1).step_by(2) {
+        if !part.starts_with("banyan ") || part.contains(['…', '\n', '|', '>']) {
+            continue;
+        }
+        let mut line = String::new();
+        let mut depth = 0;
+        for character in part.chars() {
+            match character {
+                '{' => depth += 1,
+                '}' => {
+                    depth -= 1;
+                    line.push('x');
+                }
+                _ if depth == 0 => line.push(character),
+                _ => {}
+            }
+        }
+        let line = line
+            .replace("COMMAND", "up")
+            .replace("SHELL", "bash")
+            .replace("SERVICE=N", "x=1");
+        found.push(line);
+    }
+    found
+}
+
+#[test]
+fn every_command_in_the_prose_of_the_documentation_can_be_typed() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut count = 0;
+    for entry in fs::read_dir(docs).unwrap().flatten() {
+        let path = entry.path();
+        if path.extension().is_none_or(|end| end != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        // Fences would turn the meaning of backquotes around.
+        let prose: String = text.split("```").step_by(2).collect();
+        for line in prose.lines().flat_map(recommended) {
+            count += 1;
+            parses(&line, &path.display().to_string());
+        }
+    }
+    assert!(count > 5, "no commands were found");
+}
+
+#[test]
+fn every_command_that_a_message_recommends_can_be_typed() {
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut count = 0;
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path()));
+            continue;
+        }
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            for line in recommended(line) {
+                count += 1;
+                parses(&line, &path.display().to_string());
+            }
+        }
+    }
+    assert!(count > 10, "no messages were found");
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let banyan = |arguments: &[&str]| {
+        let output = std::process::Command::new(crate::support::BANYAN)
+            .args(arguments)
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let text = banyan(&["completion", shell]);
+        for word in ["up", "exec", "force-recreate", "volumes"] {
+            assert!(text.contains(word), "{shell} does not know {word}");
+        }
+        assert!(!text.contains("engine"), "{shell} offers a hidden command");
+    }
+    // The shell itself finds no fault with it, and completes.
+    let script = dir.path().join("banyan.bash");
+    fs::write(&script, banyan(&["completion", "bash"])).unwrap();
+    let output = std::process::Command::new("bash")
+        .args(["-c", "source ./banyan.bash; COMP_WORDS=(banyan exe); COMP_CWORD=1; _banyan banyan exe banyan; echo ${COMPREPLY[@]}"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "exec\n");
+    banyan(&["man", "pages"]);
+    for page in ["banyan.1", "banyan-up.1", "banyan-image-ls.1"] {
+        let text = fs::read_to_string(dir.path().join("pages").join(page)).unwrap();
+        assert!(text.contains(".SH DESCRIPTION"), "{page}");
+    }
+}
