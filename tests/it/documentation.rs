@@ -53,7 +53,11 @@ fn parses(line: &str, source: &str) {
     if let Err(error) = Cli::try_parse_from(words(line)) {
         let harmless = matches!(
             error.kind(),
-            clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
+            clap::error::ErrorKind::DisplayHelp
+                | clap::error::ErrorKind::DisplayVersion
+                // A command is also spoken of without its arguments.
+                | clap::error::ErrorKind::MissingRequiredArgument
+                | clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
         );
         assert!(harmless, "{source}: `{line}` cannot be typed: {error}");
     }
@@ -118,9 +122,10 @@ fn recommended(text: &str) -> Vec<String> {
             }
         }
         let line = line
+            .replace(['[', ']'], "")
             .replace("COMMAND", "up")
             .replace("SHELL", "bash")
-            .replace("SERVICE=N", "x=1");
+            .replace("=N", "=1");
         found.push(line);
     }
     found

@@ -23,7 +23,13 @@ pub(super) struct Build {
     /// Folder that `COPY` sees
     context: PathBuf,
     /// Dockerfile (default: `Dockerfile` in the folder); `-` is standard input
-    #[arg(id = "dockerfile", long = "dockerfile", value_name = "FILE")]
+    #[arg(
+        id = "dockerfile",
+        short = 'f',
+        long = "file",
+        alias = "dockerfile",
+        value_name = "FILE"
+    )]
     dockerfile: Option<PathBuf>,
     /// Name for the image; may be given several times
     #[arg(short, long, value_name = "NAME")]
