@@ -60,7 +60,8 @@ pub fn run(roots: &Roots, project: &ProjectName) -> io::Result<()> {
         .worker_threads(2)
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_keep_alive(Duration::from_secs(1))
-        .thread_stack_size(512 * 1024)
+        // Only what is touched costs memory; a container made within the start of another goes deep.
+        .thread_stack_size(2 << 20)
         .enable_all()
         .build()?;
     let served = runtime.block_on(serve(roots, project));
