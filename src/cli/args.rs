@@ -2,7 +2,7 @@
 
 use super::{
     Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs, ps,
-    reference, run, scale, small, stats, top, up, volume, wait,
+    reference, run, scale, small, stats, system, top, up, volume, wait,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -160,6 +160,8 @@ pub enum Command {
     Images(small::Images),
     /// Work with images
     Image(image::Image),
+    /// Disk space of everything, and removing what nobody uses
+    System(system::System),
     /// Remember a login for a registry
     Login(image::Login),
     /// Forget the login for a registry
@@ -217,6 +219,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Events(args) => events::run(global, args),
         Command::Images(args) => small::images(global, args),
         Command::Image(command) => image::run(command, global),
+        Command::System(command) => system::run(command, global),
         Command::Login(command) => command.run(),
         Command::Logout(command) => command.run(),
         Command::Completion(args) => reference::completion(args),

@@ -134,6 +134,20 @@ pub(super) fn run(global: &Global, verb: &Verb<'_>) -> Outcome {
     Ok(Exit::Success)
 }
 
+/// Removes a project's stopped containers, without asking.
+///
+/// # Errors
+/// What the engine reports.
+pub(super) fn remove_stopped(global: &Global) -> Result<(), CommandError> {
+    let args = Remove {
+        services: Vec::new(),
+        force: true,
+        stop: false,
+        volumes: false,
+    };
+    run(global, &Verb::Remove(&args)).map(drop)
+}
+
 /// Says which containers the request is about, and does nothing.
 fn dry_run(global: &Global, name: &ProjectName, request: &Request) -> Outcome {
     let (verb, select) = match request {

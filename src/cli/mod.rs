@@ -35,6 +35,7 @@ mod scale;
 mod session;
 mod small;
 mod stats;
+mod system;
 pub mod table;
 pub mod terminal;
 pub mod terminal_session;

@@ -6,6 +6,7 @@ use crate::{
     state::Roots,
     volumes::{Volume, Volumes},
 };
+use banyan_runtime::container::ContainerDir;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::{
@@ -126,9 +127,24 @@ fn in_use(roots: &Roots) -> BTreeSet<String> {
         .flatten();
     let records =
         entries.filter_map(|entry| Record::read(roots, &entry.file_name().to_string_lossy()).ok()?);
-    records
+    let mut used: BTreeSet<String> = records
         .flat_map(|record| record.volumes.into_iter().chain(record.anonymous.into_values()))
-        .collect()
+        .collect();
+    // Single containers have no record of a service: their mounts say it.
+    let entries = std::fs::read_dir(roots.containers());
+    let settings: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            ContainerDir::new(roots.container(&id), roots.container_run(&id))
+                .settings()
+                .ok()
+        })
+        .collect();
+    used.extend(super::system::volumes_in_use(roots, settings.iter()));
+    used
 }
 
 fn list(volumes: Vec<Volume>, quiet: bool, format: &str) -> Outcome {

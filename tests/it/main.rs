@@ -19,6 +19,7 @@ mod networking;
 mod order;
 mod ready;
 mod registries;
+mod system;
 mod up;
 
 /// A file that is not listed above would silently not be run.

@@ -1,6 +1,6 @@
 //! What was done before: results of steps by a digest of everything they depend on, and digests of files by their stat.
 
-use crate::image::{Digest, Store, durable, layers};
+use crate::image::{Digest, Store, StoreError, durable, layers};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -46,12 +46,9 @@ pub(crate) fn layers_in_use(store: &Store) -> Vec<Digest> {
         .collect()
 }
 
-/// Forgets all steps; their layers go with the next garbage collection.
-pub fn clear(store: &Store) -> io::Result<()> {
-    match fs_err::remove_dir_all(store.dir().join("build")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+/// Forgets all steps and cache mounts, unless a build is running; the steps' layers go with the next garbage collection.
+pub fn clear(store: &Store) -> Result<(), StoreError> {
+    store.clear_folder("build")
 }
 
 /// A digest of parts, each with its length, so that parts cannot run into each other.

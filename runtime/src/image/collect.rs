@@ -220,6 +220,28 @@ impl Store {
         Ok(children)
     }
 
+    /// Removes the Debian packages and indexes kept for the next image; nothing while another process works here.
+    pub fn clear_packages(&self) -> Result<(), StoreError> {
+        self.clear_folder("debian")
+    }
+
+    /// Removes a folder of what can be had again, unless another process is working in the store.
+    pub(crate) fn clear_folder(&self, name: &str) -> Result<(), StoreError> {
+        let _lock = match self.lock("lock", FlockOperation::NonBlockingLockExclusive) {
+            Err(StoreError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::WouldBlock => {
+                return Ok(());
+            }
+            lock => lock?,
+        };
+        match fs_err::remove_dir_all(self.dir().join(name)) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Io {
+                action: "remove from the image store",
+                cause,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Bytes on disk by folder: `layers`, `blobs`, `build`, `debian`.
     pub fn usage(&self) -> BTreeMap<&'static str, u64> {
         ["layers", "blobs", "build", "debian", "ingest"]
@@ -230,7 +252,7 @@ impl Store {
 }
 
 /// Bytes that a file or tree occupies on disk; hard links count once each.
-pub(crate) fn disk_usage(path: &Path) -> u64 {
+pub fn disk_usage(path: &Path) -> u64 {
     let Ok(metadata) = path.symlink_metadata() else {
         return 0;
     };

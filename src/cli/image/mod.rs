@@ -18,6 +18,7 @@ use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 
 pub(super) use obtain::{Login, Logout};
+pub(super) use render::size;
 
 /// Work with images
 #[derive(Debug, Args)]

@@ -191,7 +191,7 @@ pub(super) fn amount(bytes: u64) -> String {
 }
 
 /// Bytes as Docker shows them: `1.23GB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::cli) fn size(bytes: u64) -> String {
     let mut unit = "B";
     let mut divisor = 1_u64;
     for next in ["kB", "MB", "GB", "TB"] {

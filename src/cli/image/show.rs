@@ -411,9 +411,8 @@ impl Prune {
         let _ = self.force;
         let store = store(global)?;
         if self.build_cache {
-            banyan_runtime::build::cache::clear(&store).map_err(|error| {
-                CommandError::caused(Exit::Failed, "cannot clear the build cache", &error)
-            })?;
+            banyan_runtime::build::cache::clear(&store)
+                .map_err(|error| failed("cannot clear the build cache", &error))?;
         }
         let which = if self.all {
             collect::Prune::Unused
