@@ -46,7 +46,7 @@ pub(super) fn run(global: &Global, args: &Attach) -> Outcome {
         terminal,
         input: !args.no_stdin && (process.stdin || terminal),
         signals: args.sig_proxy,
-        from_start: false,
+        owned: false,
         detach_keys: keys,
     })?;
     Ok(end.exit(&container.name))

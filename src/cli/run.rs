@@ -179,7 +179,7 @@ fn start_and_follow(global: &Global, args: &Run, wanted: Wanted) -> Outcome {
         terminal,
         input,
         signals: true,
-        from_start: true,
+        owned: true,
         detach_keys: detach_keys::parse("ctrl-p,ctrl-q").unwrap_or_default(),
     });
     let end = end?;

@@ -11,7 +11,7 @@ use banyan_runtime::{
 };
 use std::{
     fs::File,
-    io::{IsTerminal, Read, Write},
+    io::{BufWriter, IsTerminal, Read, Write},
     os::fd::OwnedFd,
     sync::mpsc::{self, Receiver, Sender},
     thread,
@@ -25,6 +25,7 @@ const INTERRUPT: i32 = 2;
 const HANG_UP: i32 = 1;
 const QUIT: i32 = 3;
 const TERMINATE: i32 = 15;
+const BROKEN_PIPE: i32 = 13;
 /// So many interrupts in a row mean that the user wants to leave a container that ignores them.
 const ENOUGH: u32 = 3;
 
@@ -39,8 +40,9 @@ pub(super) struct Session {
     pub input: bool,
     /// Signals of ours go to it.
     pub signals: bool,
-    /// Output from the beginning, not only from now on.
-    pub from_start: bool,
+    /// The container exists for this session alone (`run`): it ends when nobody reads it any more, or the user
+    /// interrupts again and again. A terminal that went away does not end it.
+    pub owned: bool,
     /// Keys that leave it (terminals only); empty: none.
     pub detach_keys: Vec<u8>,
 }
@@ -92,7 +94,7 @@ pub(super) fn follow(session: &Session) -> Result<End, CommandError> {
         CommandError::caused(Exit::Host, "cannot connect to the container", error)
     };
     let options = ReaderOptions {
-        tail: (!session.from_start).then_some(0),
+        tail: (!session.owned).then_some(0),
         ..ReaderOptions::default()
     };
     let log = session.dir.log();
@@ -149,20 +151,26 @@ fn watch_until_end(
     loop {
         watch.clear();
         let ended = running.try_wait();
-        show(reader, session.terminal)?;
+        let heard = show(reader, session.terminal)?;
+        if !heard && ended.as_ref().is_ok_and(Option::is_none) {
+            return Ok(give_up(running, session, BROKEN_PIPE));
+        }
         for happened in happened.try_iter() {
             match happened {
                 Happened::Left => return Ok(End::Left),
                 Happened::Resized => resize(running),
                 Happened::Signal(signal) => {
                     interrupts += u32::from(matches!(signal, INTERRUPT | TERMINATE));
-                    if session.signals {
-                        // It may just have ended.
-                        let _ = running.signal(signal);
-                    }
-                    let enough = signal == HANG_UP || interrupts >= ENOUGH;
-                    if enough || !session.signals {
+                    if !session.signals {
                         return Ok(End::Gone(signal));
+                    }
+                    // It may just have ended.
+                    let _ = running.signal(signal);
+                    if signal == HANG_UP {
+                        return Ok(End::Gone(signal));
+                    }
+                    if interrupts >= ENOUGH {
+                        return Ok(give_up(running, session, signal));
                     }
                 }
             }
@@ -181,6 +189,18 @@ fn watch_until_end(
                 }
             },
         }
+    }
+}
+
+/// Nobody wants it any more: what exists for this session alone is killed, everything else goes on.
+fn give_up(running: &mut Container<Running>, session: &Session, signal: i32) -> End {
+    if !session.owned {
+        return End::Gone(signal);
+    }
+    let _ = running.kill();
+    match running.wait(Some(Duration::from_secs(2))) {
+        Ok(Some(exit)) => End::Exited(u8::try_from(exit.code()).unwrap_or(u8::MAX)),
+        _ => End::Gone(signal),
     }
 }
 
@@ -204,31 +224,42 @@ fn reopened(dir: &ContainerDir) -> Result<Again, CommandError> {
     Err(CommandError::new(Exit::Host, "lost sight of the container"))
 }
 
-/// Writes everything there is now, unfinished lines too.
-fn show(reader: &mut Reader, terminal: bool) -> Result<(), CommandError> {
-    let mut out = std::io::stdout().lock();
+/// Writes everything there is now, unfinished lines too; false when standard output has no reader any more.
+fn show(reader: &mut Reader, terminal: bool) -> Result<bool, CommandError> {
+    let mut out = BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
     let mut complain = std::io::stderr().lock();
+    let mut heard = true;
     let mut write = |line: &Entry| {
         let end: &[u8] = if line.partial || line.bytes.ends_with(b"\n") {
             b""
         } else {
             b"\n"
         };
-        // A reader of ours that went away does not end the container.
-        let _ = match line.stream {
-            Stream::Stderr if !terminal => complain
+        if line.stream == Stream::Stderr && !terminal {
+            // What was written before it is seen before it; a closed standard error has no reader to lose.
+            heard &= out.flush().is_ok();
+            let _ = complain
                 .write_all(&line.bytes)
-                .and_then(|()| complain.write_all(end)),
-            _ => out.write_all(&line.bytes).and_then(|()| out.write_all(end)),
-        };
+                .and_then(|()| complain.write_all(end));
+        } else {
+            heard &= out
+                .write_all(&line.bytes)
+                .and_then(|()| out.write_all(end))
+                .is_ok();
+        }
+        heard
     };
     let fail = |error| CommandError::caused(Exit::Host, "cannot read the container's output", &error);
     while let Some(line) = reader.next().map_err(fail)? {
+        if !write(&line) {
+            return Ok(false);
+        }
+    }
+    for line in reader.flush() {
         write(&line);
     }
-    reader.flush().iter().for_each(write);
-    let _ = out.flush();
-    Ok(())
+    heard &= out.flush().is_ok();
+    Ok(heard)
 }
 
 fn resize(running: &Container<Running>) {

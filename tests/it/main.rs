@@ -20,6 +20,7 @@ mod order;
 mod ready;
 mod registries;
 mod system;
+mod terminal;
 mod up;
 
 /// A file that is not listed above would silently not be run.

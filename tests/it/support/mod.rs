@@ -5,6 +5,7 @@
 
 pub(crate) mod census;
 pub(crate) mod image;
+pub(crate) mod pty;
 pub(crate) mod registry;
 
 use std::{
