@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     fmt,
     io::Read,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -135,7 +135,8 @@ impl Client {
         } else {
             host
         };
-        let scheme = if is_loopback(host) && !has_tls(host) {
+        let authorities = extra_authorities(host, credentials.folder());
+        let scheme = if is_loopback(host) && authorities.is_empty() {
             "http"
         } else {
             "https"
@@ -145,7 +146,7 @@ impl Client {
             ..Patience::default()
         };
         Self {
-            agent: agent(patience, &extra_authorities(host), None),
+            agent: agent(patience, &authorities, None),
             host: host.to_owned(),
             repository: repository.to_owned(),
             base: format!("{scheme}://{api}"),
@@ -345,7 +346,8 @@ impl Client {
         }
         let service = parameters.get("service").map_or("", String::as_str);
         let mut request = self.agent.get(realm).query("service", service);
-        if !scope.is_empty() {
+        // One parameter for each repository (distribution, "Token Scope Documentation").
+        for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
             request = request.query("scope", scope);
         }
         if let Some(login) = &self.login {
@@ -456,20 +458,17 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// A loopback registry speaks TLS where an authority for it is set up.
-fn has_tls(host: &str) -> bool {
-    !extra_authorities(host).is_empty()
-}
-
 /// Authorities for one registry, in Docker's place (docs.docker.com, "Verify repository client with certificates").
-fn extra_authorities(host: &str) -> Vec<u8> {
+///
+/// Beside the logins (`~/.docker/certs.d`) is the place of those who may not write in `/etc`.
+fn extra_authorities(host: &str, logins: Option<&Path>) -> Vec<u8> {
     let mut found = Vec::new();
-    for base in ["/etc/docker/certs.d", "/etc/containers/certs.d"] {
-        for entry in fs_err::read_dir(format!("{base}/{host}"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+    let bases = ["/etc/docker/certs.d", "/etc/containers/certs.d"].map(PathBuf::from);
+    for base in bases
+        .into_iter()
+        .chain(logins.map(|folder| folder.join("certs.d")))
+    {
+        for entry in fs_err::read_dir(base.join(host)).into_iter().flatten().flatten() {
             if entry
                 .path()
                 .extension()

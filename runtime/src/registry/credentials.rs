@@ -57,6 +57,11 @@ impl Credentials {
         }
     }
 
+    /// The folder of the file; `None` for nobody's.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty())
+    }
+
     /// Who we are at `host`: from its credential helper, the general one, or the file itself.
     pub fn find(&self, host: &str) -> Option<Login> {
         let key = key(host);

@@ -174,18 +174,30 @@ fn send(
         Err(error) => return Err(error),
     }
     event(Doing::Uploading, 0);
-    let mut start = client.url("blobs/uploads/");
-    if let Some(other) = others.first() {
-        start = format!("{start}?mount={}&from={other}", blob.digest);
-    }
-    let response = client.send(
-        Method::POST,
-        &start,
-        &[("content-length", "0")],
-        &Content::Empty,
-        &scope,
-        "blobs/uploads/",
-    )?;
+    let start = client.url("blobs/uploads/");
+    let post = |url: &str, scope: &str| {
+        let length = [("content-length", "0")];
+        client.send(
+            Method::POST,
+            url,
+            &length,
+            &Content::Empty,
+            scope,
+            "blobs/uploads/",
+        )
+    };
+    let mounted = others.first().map(|other| {
+        // Reading there must be allowed too; whoever may not gets an ordinary upload.
+        let both = format!("{scope} repository:{other}:pull");
+        post(&format!("{start}?mount={}&from={other}", blob.digest), &both)
+    });
+    let response = match mounted {
+        Some(Ok(response)) => response,
+        None | Some(Err(RegistryError::Denied { .. } | RegistryError::NotFound { .. })) => {
+            post(&start, &scope)?
+        }
+        Some(Err(error)) => return Err(error),
+    };
     if response.status() == 201 {
         event(Doing::Done, blob.size);
         return Ok(());

@@ -259,7 +259,8 @@ fn flags<'a>(mut rest: &'a str, name: &str, escape: char) -> Result<(Flags, &'a 
     let mut found = Flags::new();
     while let Some(after) = rest.strip_prefix("--") {
         let word = words::split(after, escape).into_iter().next().unwrap_or_default();
-        if word.is_empty() {
+        // White space before it would be skipped: then `--` stands alone.
+        if word.is_empty() || after.starts_with(char::is_whitespace) {
             rest = after.trim_start();
             break;
         }
@@ -451,6 +452,7 @@ fn copy(
 }
 
 fn pairs(name: &str, rest: &str, escape: char) -> Result<Vec<(String, String)>, String> {
+    let rest = rest.trim_start();
     let words = words::split(rest, escape);
     let first = words
         .first()
@@ -552,10 +554,12 @@ fn duration(text: &str) -> Result<i64, String> {
         } else {
             whole.parse().map_err(|_| wrong())?
         };
-        total += whole.checked_mul(factor).ok_or_else(wrong)?;
+        let part = whole.checked_mul(factor).ok_or_else(wrong)?;
+        total = total.checked_add(part).ok_or_else(wrong)?;
         if !fraction.is_empty() && fraction.len() <= 9 {
             let scale = 10_i128.pow(u32::try_from(fraction.len()).unwrap_or(9));
-            total += fraction.parse::<i128>().map_err(|_| wrong())? * factor / scale;
+            let part = fraction.parse::<i128>().map_err(|_| wrong())? * factor / scale;
+            total = total.checked_add(part).ok_or_else(wrong)?;
         }
         rest = &rest[unit..];
     }

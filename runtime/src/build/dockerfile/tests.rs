@@ -190,6 +190,7 @@ fn reads_every_instruction() {
             "[(\"A\", \"1\"), (\"B\", \"\\\"2 3\\\"\"), (\"C\", \"d\\\\ e\")]",
         ),
         ("FROM a\nENV A the rest", "[(\"A\", \"the rest\")]"),
+        ("FROM a\nRUN --\u{3000}x --é", "Shell(\"x --é\")"),
         (
             "ARG X=1 Y\nFROM a",
             "1:Arg([(\"X\", Some(\"1\")), (\"Y\", None)])",

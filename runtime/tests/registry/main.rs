@@ -1,17 +1,22 @@
 //! Pushing to and pulling from a real registry server: Debian's `docker-registry`, started here on loopback; and from
-//! servers that lie or cut.
+//! servers that lie or cut. `secure` has TLS and tokens, `network` what travels over a connection that is watched and cut.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod network;
+mod secure;
+mod server;
+mod tokens;
+
 use banyan_runtime::{
-    image::{Digest, ImageConfig, Platform, Reference, Silent, Store},
+    image::{Digest, Platform, Reference, Silent, Store},
     registry::{Client, Credentials, RegistryError, credentials::Login, pull::pull, push::push},
 };
+use server::{registry, skip, store_with_image};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,81 +24,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A running registry; ends with the test.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// Starts a registry, with one user where a password file is given. `None`: it is not installed.
-fn registry(folder: &Path, passwords: Option<&Path>) -> Option<Server> {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let auth = passwords
-        .map(|path| format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path.display()))
-        .unwrap_or_default();
-    let config = format!(
-        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-         http: {{addr: '127.0.0.1:{port}'}}\n{auth}",
-        folder.join("data").display()
-    );
-    fs::write(folder.join("config.yml"), config).unwrap();
-    let child = Command::new("docker-registry")
-        .arg("serve")
-        .arg(folder.join("config.yml"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let server = Server { child, port };
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "the registry does not start");
-        std::thread::yield_now();
-    }
-    Some(server)
-}
-
-/// A store with one image of some size, under the given name.
-fn store_with_image(folder: &Path, name: &Reference) -> (Store, Digest) {
-    let store = Store::open(folder).unwrap();
-    let mut builder = tar::Builder::new(Vec::new());
-    let mut random = 1_u64;
-    let content: Vec<u8> = (0..400_000)
-        .map(|_| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            random.to_le_bytes()[7]
-        })
-        .collect();
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    builder
-        .append_data(&mut header, "data", content.as_slice())
-        .unwrap();
-    let archive = builder.into_inner().unwrap();
-    let id = store
-        .import(archive.as_slice(), ImageConfig::default(), "", &Platform::host())
-        .unwrap();
-    store.tag(id, name).unwrap();
-    (store, id)
-}
-
 #[test]
 fn what_was_pushed_is_pulled_with_equal_digests() {
     let temp = tempfile::tempdir().unwrap();
     let Some(server) = registry(temp.path(), None) else {
-        println!("skipped: docker-registry is not installed");
         return;
     };
     let name: Reference = format!("localhost:{}/some/app:1", server.port).parse().unwrap();
@@ -133,13 +67,12 @@ fn passwords_open_what_is_closed() {
     let temp = tempfile::tempdir().unwrap();
     let made = Command::new("htpasswd").args(["-Bbn", "me", "secret"]).output();
     let Some(passwords) = made.ok().filter(|output| output.status.success()) else {
-        println!("skipped: htpasswd is not installed");
+        skip("htpasswd is not installed");
         return;
     };
     let file = temp.path().join("htpasswd");
     fs::write(&file, &passwords.stdout).unwrap();
     let Some(server) = registry(temp.path(), Some(&file)) else {
-        println!("skipped: docker-registry is not installed");
         return;
     };
     let host = format!("localhost:{}", server.port);
@@ -261,7 +194,6 @@ fn answer(
 fn bad_servers_never_give_wrong_bytes() {
     let temp = tempfile::tempdir().unwrap();
     let Some(server) = registry(temp.path(), None) else {
-        println!("skipped: docker-registry is not installed");
         return;
     };
     let name: Reference = format!("localhost:{}/app:1", server.port).parse().unwrap();
@@ -295,7 +227,6 @@ fn bad_servers_never_give_wrong_bytes() {
 fn two_pulls_of_one_layer_download_it_once() {
     let temp = tempfile::tempdir().unwrap();
     let Some(server) = registry(temp.path(), None) else {
-        println!("skipped: docker-registry is not installed");
         return;
     };
     let name: Reference = format!("localhost:{}/app:1", server.port).parse().unwrap();
