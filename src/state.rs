@@ -6,6 +6,7 @@
 //! <state>/volumes/<name>/    named volumes: `volume.json`, `data/`
 //! <state>/projects/<name>/   `project.json` (as last applied), `events.jsonl`,
 //!                            `logs/<place>/` (of the container that was there before)
+//! <state>/told/<name>.json   what was said about the user's own data, once
 //! <run>/projects/<name>/     `engine.sock`, `engine.lock`, `turn.lock`
 //! <run>/containers/<id>/     sockets of shims
 //! ```
@@ -107,6 +108,11 @@ impl Roots {
     /// The project's history.
     pub fn events_file(&self, name: &ProjectName) -> PathBuf {
         self.project(name).join("events.jsonl")
+    }
+
+    /// What the user was told about the data of a project, so that it is told once. Outlives `down`.
+    pub fn told(&self, name: &ProjectName) -> PathBuf {
+        self.state.join("told").join(format!("{name}.json"))
     }
 
     /// Where logs of containers are that others took the place of.

@@ -36,6 +36,9 @@ pub async fn down(engine: &Arc<Engine>, wanted: Down, voice: &Voice) -> Outcome 
         &observed,
     );
     up::tell(&plan, voice);
+    if let (true, Some(project)) = (wanted.volumes && wanted.services.is_empty(), project_now) {
+        announce_volumes(engine, project, voice);
+    }
     if wanted.dry_run {
         return Ok(());
     }
@@ -107,6 +110,43 @@ async fn remove_one_offs(
         if let Err(failure) = execution.take_away(&keeper.id()).await {
             failures.push(failure);
         }
+    }
+}
+
+/// Says which data goes, and how much it is, before anything is done.
+fn announce_volumes(engine: &Engine, project: &Project, voice: &Voice) {
+    let there = engine.volumes.list().unwrap_or_default();
+    for volume in project.volumes.values().filter(|volume| !volume.external) {
+        if there.iter().any(|found| found.name == volume.name) {
+            let size = bytes(engine.volumes.size(&volume.name));
+            voice.note(
+                None,
+                Level::Notice,
+                format!("volume {} goes, with {size} of data", volume.name),
+            );
+        }
+    }
+    let anonymous: BTreeSet<String> = engine
+        .keepers()
+        .iter()
+        .flat_map(|keeper| keeper.record().anonymous.into_values())
+        .collect();
+    if !anonymous.is_empty() {
+        let size = bytes(anonymous.iter().map(|name| engine.volumes.size(name)).sum());
+        voice.note(
+            None,
+            Level::Notice,
+            format!("{} anonymous volumes go, with {size} of data", anonymous.len()),
+        );
+    }
+}
+
+/// `12.3 MB`, `4.1 kB`.
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
 

@@ -348,6 +348,7 @@ impl Execution {
             .unwrap_or_else(|| format!("{}-{}-{}", project.name, slot.service, slot.number));
         let endpoints = self.engine.networks.allocate(project, service, slot)?;
         let (mounts, anonymous, volumes) = self.mounts(project, service, image, before)?;
+        super::guard::look(&self.engine, project, service, image, &self.voice);
         let mut labels = image.config.labels.clone();
         labels.extend(service.labels.clone());
         labels.extend(compose_labels(project, service, slot, &image.id.to_string()));

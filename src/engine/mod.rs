@@ -15,6 +15,7 @@ pub mod down;
 pub mod events;
 pub mod execute;
 pub mod failure;
+pub mod guard;
 pub mod hooks;
 pub mod images;
 pub mod keeper;

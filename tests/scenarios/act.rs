@@ -80,6 +80,7 @@ impl Stage<'_> {
             out: fill(&step.out),
             like: fill(&step.like),
             has: step.has.iter().map(|text| self.filled(text)).collect(),
+            err: step.err.iter().map(|text| self.filled(text)).collect(),
             ..step.clone()
         };
         if let Some(files) = &step.write {
