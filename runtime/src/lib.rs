@@ -36,6 +36,7 @@ pub mod image;
 pub mod log;
 pub mod namespace;
 pub mod network;
+pub mod oci;
 pub(crate) mod process;
 pub mod registry;
 pub mod role;

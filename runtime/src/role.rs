@@ -3,7 +3,7 @@
 //! A role is recognised by `argv[0]`, which nobody gets by accident, and (shim, exec helper) by a socket on descriptor 0.
 
 use crate::{
-    process::{enter, reaper, shim},
+    process::{cloner, enter, reaper, shim},
     sys::clone,
 };
 use rustix::{
@@ -17,6 +17,9 @@ pub(crate) const SHIM: &str = "banyan-shim";
 /// `argv[0]` of the helper that enters a container.
 pub(crate) const ENTER: &str = "banyan-enter";
 
+/// `argv[0]` of the helper that makes a container for a caller who is to be its parent.
+pub(crate) const CLONER: &str = "banyan-clone";
+
 /// Runs the hidden role this process was started for and gives its exit status, or `None` in an ordinary process.
 ///
 /// Must be the first thing `main` does: roles clone processes, which only a single-threaded process may.
@@ -27,7 +30,8 @@ pub fn run() -> Option<u8> {
     match name.to_str()? {
         SHIM if alone() => Some(take_socket().map_or(125, shim::run)),
         ENTER if alone() => Some(take_socket().map_or(125, enter::run)),
-        SHIM | ENTER => Some(125),
+        CLONER if alone() => Some(take_socket().map_or(125, cloner::run)),
+        SHIM | ENTER | CLONER => Some(125),
         reaper::PATH => {
             let arguments: Vec<String> = arguments
                 .map(|argument| argument.to_string_lossy().into_owned())

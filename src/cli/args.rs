@@ -1,7 +1,7 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
 use super::{
-    Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs, ps,
+    Exit, Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs, ps,
     reference, run, scale, small, stats, system, top, up, volume, wait,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -170,6 +170,13 @@ pub enum Command {
     Completion(reference::Completion),
     /// Write manual pages
     Man(reference::Man),
+    /// The runtime with the command line of an OCI runtime (`banyan oci --help`)
+    #[command(disable_help_flag = true)]
+    Oci {
+        /// Its own flags and command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 0.., value_name = "…")]
+        words: Vec<std::ffi::OsString>,
+    },
     /// Show the version
     Version(small::Version),
     /// A project's engine
@@ -224,6 +231,11 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Logout(command) => command.run(),
         Command::Completion(args) => reference::completion(args),
         Command::Man(args) => reference::man(args),
+        // Only when global flags stand before it; the usual way is shorter (see `super::main`).
+        Command::Oci { words } => Ok(Exit::Status(super::oci::main(
+            words.clone(),
+            global.root.as_deref(),
+        ))),
         Command::Version(args) => small::version(args),
         Command::Engine(args) => engine::run(args),
     }

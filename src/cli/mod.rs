@@ -24,6 +24,7 @@ mod interrupt;
 mod lifecycle;
 mod log_lines;
 mod logs;
+pub mod oci;
 mod pin;
 mod progress;
 mod ps;
@@ -56,6 +57,11 @@ pub type Outcome = Result<Exit, CommandError>;
 
 /// Runs the command line of this process and gives its exit status.
 pub fn main() -> ExitCode {
+    // Parsed apart: its flags are another program's, and engines start it often.
+    if let Some(words) = oci_words() {
+        start_tracing();
+        return ExitCode::from(oci::main(words, None));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return report::usage(&error),
@@ -72,6 +78,19 @@ pub fn main() -> ExitCode {
 fn print(text: &str) {
     use std::io::Write;
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// The words after `oci`, when that is the command, or all of them when the program's name says so.
+fn oci_words() -> Option<Vec<std::ffi::OsString>> {
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_default();
+    let named = std::path::Path::new(&name)
+        .file_name()
+        .is_some_and(|name| name == oci::NAME);
+    if named {
+        return Some(words.collect());
+    }
+    (words.next()? == "oci").then(|| words.collect())
 }
 
 /// `BANYAN_LOG=debug` turns tracing on; without it nothing is even formatted.

@@ -16,6 +16,7 @@ mod faults;
 mod images_and_volumes;
 mod lifecycle;
 mod networking;
+mod oci;
 mod order;
 mod ready;
 mod registries;

@@ -11,7 +11,10 @@ use std::{io, os::fd::AsFd, path::Path};
 /// What to write into a v1 `devices` directory so that exactly `rules` are allowed.
 pub(super) fn v1_writes(rules: &[String]) -> Vec<Write> {
     let mut list = vec![write("devices.deny", "a")];
-    list.extend(rules.iter().map(|rule| write("devices.allow", rule)));
+    list.extend(rules.iter().map(|rule| match rule.strip_prefix('!') {
+        Some(denied) => write("devices.deny", denied),
+        None => write("devices.allow", rule),
+    }));
     list
 }
 
@@ -35,9 +38,10 @@ pub(super) fn attach(directory: &Path, rules: &[String]) -> Result<(), CgroupErr
     })
 }
 
-/// One rule in cgroup v1's notation: `c 1:3 rwm`, `b *:* m`, `a`.
+/// One rule in cgroup v1's notation: `c 1:3 rwm`, `b *:* m`, `a`; with `!` before it a denial of what earlier rules allow.
 #[derive(Debug, PartialEq, Eq)]
 struct Rule {
+    allow: bool,
     /// 1 block, 2 character; `None`: both.
     kind: Option<i32>,
     major: Option<i32>,
@@ -48,6 +52,7 @@ struct Rule {
 
 impl Rule {
     fn parse(text: &str) -> Option<Self> {
+        let (allow, text) = text.strip_prefix('!').map_or((true, text), |rest| (false, rest));
         let mut words = text.split_whitespace();
         let kind = match words.next()? {
             "a" => None,
@@ -74,6 +79,7 @@ impl Rule {
                 _ => None,
             })?;
         Some(Self {
+            allow,
             kind,
             major: number(major)?,
             minor: number(minor)?,
@@ -93,18 +99,28 @@ fn compile(rules: &[Rule]) -> Vec<Instruction> {
         load(4, 4),
         load(5, 8),
     ];
-    for rule in rules {
+    // The last rule that fits decides.
+    for rule in rules.iter().rev() {
         let mut tests: Vec<Vec<Instruction>> = Vec::new();
         tests.extend(rule.kind.map(|kind| vec![unequal(3, kind)]));
-        // Everything wanted must be allowed.
-        tests.push(vec![copy(1, 2), constant(AND, 1, !rule.access), unequal(1, 0)]);
+        tests.push(if rule.allow {
+            // Everything wanted must be allowed.
+            vec![copy(1, 2), constant(AND, 1, !rule.access), unequal(1, 0)]
+        } else {
+            // Anything wanted that is denied is enough.
+            vec![
+                copy(1, 2),
+                constant(AND, 1, rule.access),
+                constant(JUMP_EQUAL, 1, 0),
+            ]
+        });
         tests.extend(rule.major.map(|major| vec![unequal(4, major)]));
         tests.extend(rule.minor.map(|minor| vec![unequal(5, minor)]));
         let mut body: Vec<Instruction> = tests.concat();
-        body.extend([constant(SET, 0, 1), EXIT]);
+        body.extend([constant(SET, 0, i32::from(rule.allow)), EXIT]);
         let length = body.len();
         for (index, instruction) in body.iter_mut().enumerate() {
-            if instruction.code == JUMP_UNEQUAL {
+            if matches!(instruction.code, JUMP_UNEQUAL | JUMP_EQUAL) {
                 instruction.offset =
                     i16::try_from(length - index - 1).expect("a rule has at most ten instructions");
             }
@@ -122,6 +138,7 @@ const AND: u8 = 0x54;
 const SHIFT_RIGHT: u8 = 0x74;
 const SET: u8 = 0xb7;
 const JUMP_UNEQUAL: u8 = 0x55;
+const JUMP_EQUAL: u8 = 0x15;
 const EXIT: Instruction = Instruction {
     code: 0x95,
     registers: 0,
@@ -170,6 +187,7 @@ mod tests {
     fn rules_are_read() {
         let rule = |kind, major, minor, access| {
             Some(Rule {
+                allow: true,
                 kind,
                 major,
                 minor,
@@ -200,7 +218,8 @@ mod tests {
             eprintln!("skipped: no cgroup can be made: {error}");
             return;
         }
-        let result = attach(&directory, &["c 1:5 r".to_owned(), "c 1:3 rw".to_owned()]);
+        let rules = ["c 1:* rwm", "!c 1:9 rw", "c 1:3 rw"].map(str::to_owned);
+        let result = attach(&directory, &rules);
         let script = "echo $$ > $1/cgroup.procs; for i in 'head -c1 /dev/zero' 'head -c1 /dev/urandom' 'head -c1 /dev/null'; do \
                       $i >/dev/null 2>&1 && echo yes || echo no; done";
         let shell = Command::new("sh")

@@ -183,6 +183,12 @@ impl Cgroup {
         self.v1.iter().map(|(path, _)| path.join("cgroup.procs"))
     }
 
+    /// The directory in a v1 hierarchy, named by its controllers.
+    pub(crate) fn v1_directory(&self, hierarchy: &[String]) -> Option<&Path> {
+        let found = self.v1.iter().find(|(_, controllers)| controllers == hierarchy);
+        found.map(|(path, _)| path.as_path())
+    }
+
     /// The directory of a v1 controller, or the v2 directory.
     pub(super) fn directory(&self, controller: &str) -> Option<&Path> {
         let on_v1 = self
@@ -342,9 +348,6 @@ fn make(path: &Path) -> Result<(), CgroupError> {
             Err(Errno::NOENT) => {
                 let Some(parent) = path.parent() else { break };
                 make(parent)?;
-                if path.join("..").join("cpuset.cpus").exists() {
-                    inherit_cpuset(parent)?;
-                }
             }
             Err(errno) => {
                 return Err(CgroupError::Make {
@@ -360,15 +363,23 @@ fn make(path: &Path) -> Result<(), CgroupError> {
     })
 }
 
-/// A new v1 cpuset allows nothing until it is told (cpusets.rst, 2.1); it gets what its parent has.
+/// A new v1 cpuset allows nothing until it is told (cpusets.rst, 2.1); it gets what its parent has, and parents that
+/// nobody told either get theirs first.
 fn inherit_cpuset(path: &Path) -> Result<(), CgroupError> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let parent = path.join("..").join(file);
-        let value = match std::fs::read_to_string(&parent) {
-            Ok(value) => value,
-            Err(cause) => return Err(CgroupError::Read { path: parent, cause }),
+        let read = |path: PathBuf| {
+            std::fs::read_to_string(&path)
+                .map(|text| text.trim().to_owned())
+                .map_err(|cause| CgroupError::Read { path, cause })
         };
-        put(&path.join(file), value.trim())?;
+        if !read(path.join(file))?.is_empty() {
+            continue;
+        }
+        let Some(parent) = path.parent().filter(|parent| parent.join(file).exists()) else {
+            continue;
+        };
+        inherit_cpuset(parent)?;
+        put(&path.join(file), &read(parent.join(file))?)?;
     }
     Ok(())
 }

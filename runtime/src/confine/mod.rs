@@ -32,13 +32,24 @@ pub(crate) fn filter(profile: &SeccompProfile, sets: &Capabilities) -> io::Resul
     }
 }
 
+/// `SECCOMP_FILTER_FLAG_*` that a profile asks for.
+pub(crate) fn filter_flags(profile: &SeccompProfile) -> u64 {
+    match profile {
+        SeccompProfile::Custom(text) => seccomp::flags(text).unwrap_or_default(),
+        SeccompProfile::Default | SeccompProfile::Unconfined => 0,
+    }
+}
+
 /// Whether a profile can be used.
 ///
 /// # Errors
 /// Says what is wrong with it.
 pub fn check(profile: &SeccompProfile) -> Result<(), ProfileError> {
     match profile {
-        SeccompProfile::Custom(text) => seccomp::parse(text, &Capabilities::default()).map(drop),
+        SeccompProfile::Custom(text) => {
+            seccomp::flags(text)?;
+            seccomp::parse(text, &Capabilities::default()).map(drop)
+        }
         SeccompProfile::Default | SeccompProfile::Unconfined => Ok(()),
     }
 }

@@ -54,6 +54,20 @@ impl Launcher {
         settings: &ExecSettings,
         streams: Option<ExecStreams>,
     ) -> Result<Execution, ContainerError> {
+        self.exec_keeping(container, settings, streams, Vec::new())
+    }
+
+    /// The same; `preserved` are the process's descriptors from 3 on.
+    ///
+    /// # Errors
+    /// As [`Launcher::exec`].
+    pub fn exec_keeping(
+        &self,
+        container: &Container<Running>,
+        settings: &ExecSettings,
+        streams: Option<ExecStreams>,
+        preserved: Vec<OwnedFd>,
+    ) -> Result<Execution, ContainerError> {
         if container.is_paused() {
             return Err(ContainerError::Paused);
         }
@@ -76,20 +90,32 @@ impl Launcher {
                 | flag(&namespaces.pid, clone::CLONE_NEWPID)
                 | flag(&namespaces.uts, clone::CLONE_NEWUTS)
                 | flag(&namespaces.cgroup, clone::CLONE_NEWCGROUP)
-                | namespaces.user.as_ref().map_or(0, |_| clone::CLONE_NEWUSER),
+                | namespaces.user.as_ref().map_or(0, |_| clone::CLONE_NEWUSER)
+                | own.literal().map_or(0, bundled_namespaces),
+            preserved: preserved.len(),
         };
-        let streams = match streams {
+        let mut streams = match streams {
             Some(streams) if order.process.terminal.is_none() => {
                 vec![streams.input, streams.output, streams.error]
             }
             _ => Vec::new(),
         };
+        streams.extend(preserved);
         let entered = enter(&self.binary, &order, container.pidfd.as_fd(), &streams)?;
         Ok(Execution {
             pid: entered.pid,
             pidfd: entered.pidfd,
             terminal: entered.master,
         })
+    }
+}
+
+/// `CLONE_NEW*` of the namespaces that only bundles have.
+fn bundled_namespaces(bundle: &super::Bundle) -> i32 {
+    let user = bundle.join_user.as_ref().map_or(0, |_| clone::CLONE_NEWUSER);
+    match bundle.time.namespace {
+        Namespace::Host => user,
+        _ => user | clone::CLONE_NEWTIME,
     }
 }
 

@@ -29,7 +29,7 @@ use std::{
 #[derive(Debug)]
 pub struct Launcher {
     pub(super) binary: Binary,
-    layout: Layout,
+    pub(super) layout: Layout,
 }
 
 /// What goes to a container beside its settings and is never written to disk.
@@ -96,15 +96,9 @@ impl Launcher {
         check(settings)?;
         // The new process loads while we prepare the rest.
         let started = start_shim(&self.binary)?;
-        let shared_pids = settings.namespaces.pid != Namespace::Private;
-        let cgroup = Cgroup::plan(&self.layout, &cgroup_name(settings), shared_pids);
+        let cgroup = cgroup_of(&self.layout, settings);
         write_files(settings, dir, &cgroup)?;
-        let rules = if settings.confinement.privileged {
-            None
-        } else {
-            let devices = rootfs::prepare_dev(&settings.devices);
-            Some(rootfs::device_rules(&devices, &settings.device_rules).map_err(LaunchError::Inside)?)
-        };
+        let rules = rules_of(settings)?;
         cgroup.create(&settings.resources, rules.as_deref())?;
         let ordered = self.plan(settings, dir, &cgroup, &extras).and_then(|plan| {
             let grants = grants_file(&extras.grants)?;
@@ -171,7 +165,7 @@ impl Launcher {
         }
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         settings: &Settings,
         dir: &ContainerDir,
@@ -195,6 +189,7 @@ impl Launcher {
                 Namespace::Join(path) => Some(path.clone()),
                 _ => None,
             },
+            join_user: false,
             uid_map: user.map(|user| map(&user.uid_map)),
             gid_map: user.map(|user| map(&user.gid_map)),
             cgroup: cgroup.clone(),
@@ -210,15 +205,41 @@ impl Launcher {
     }
 }
 
+/// The container's cgroup on this host.
+pub(super) fn cgroup_of(layout: &Layout, settings: &Settings) -> Cgroup {
+    let shared_pids = settings.namespaces.pid != Namespace::Private;
+    Cgroup::plan(layout, &cgroup_name(settings), shared_pids)
+}
+
+/// Its device rules; `None`: it may use everything.
+pub(super) fn rules_of(settings: &Settings) -> Result<Option<Vec<String>>, LaunchError> {
+    if settings.confinement.privileged {
+        return Ok(None);
+    }
+    if settings.literal().is_some() {
+        return Ok(Some(settings.device_rules.clone()));
+    }
+    let devices = rootfs::prepare_dev(&settings.devices);
+    let rules = rootfs::device_rules(&devices, &settings.device_rules);
+    rules.map(Some).map_err(LaunchError::Inside)
+}
+
 /// The cgroup's name under each hierarchy.
 fn cgroup_name(settings: &Settings) -> String {
+    if let Some(bundle) = settings.literal() {
+        return bundle.cgroup_path.trim_matches('/').to_owned();
+    }
     match &settings.cgroup_parent {
         Some(parent) => format!("{}/{}", parent.trim_matches('/'), settings.id),
         None => format!("banyan-{}", settings.id),
     }
 }
 
-fn write_files(settings: &Settings, dir: &ContainerDir, cgroup: &Cgroup) -> Result<(), LaunchError> {
+pub(super) fn write_files(
+    settings: &Settings,
+    dir: &ContainerDir,
+    cgroup: &Cgroup,
+) -> Result<(), LaunchError> {
     let fail = |path: PathBuf| move |cause| LaunchError::Write { path, cause };
     dir.prepare().map_err(fail(dir.state.clone()))?;
     let _ = std::fs::remove_file(paths::exit(&dir.state));
@@ -301,7 +322,7 @@ fn absolute(path: &Path) -> Result<PathBuf, LaunchError> {
 }
 
 /// Refuses settings that cannot work or would reach the host.
-fn check(settings: &Settings) -> Result<(), LaunchError> {
+pub(super) fn check(settings: &Settings) -> Result<(), LaunchError> {
     let invalid = |text: String| Err(LaunchError::Invalid(text));
     let plain = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
     if settings.id.is_empty() || settings.id.starts_with('.') || !settings.id.chars().all(plain) {

@@ -12,7 +12,9 @@
 //!
 //! Deliberately absent: names, networks, images, restarting. The callers know those.
 
+mod bundle;
 mod dir;
+mod direct;
 mod error;
 mod exec;
 mod exit;
@@ -27,8 +29,10 @@ pub use crate::{
     failure::{Failure, Step},
     sys::pidfd::Ended,
 };
+pub use bundle::{Bundle, Exact, Hook, Listener, Node, Scheduler, TimeNamespace};
 pub use dir::ContainerDir;
 pub(crate) use dir::paths;
+pub use direct::{Direct, Handed};
 pub use error::{ContainerError, LaunchError};
 pub use exec::{ExecSettings, ExecStreams, Execution};
 pub use exit::Exit;

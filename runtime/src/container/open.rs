@@ -6,7 +6,7 @@ use super::{
     paths,
     record::{Record, boot_id},
 };
-use crate::sys::pidfd;
+use crate::{cgroup::Cgroup, sys::pidfd};
 use std::{io, os::fd::OwnedFd, path::Path};
 
 /// What is left of a container on disk and in the kernel.
@@ -117,6 +117,17 @@ pub(super) fn live_process(dir: &ContainerDir) -> Result<Option<(i32, OwnedFd)>,
     let same_boot = boot_id().is_ok_and(|boot| boot == record.boot);
     let process = record.processes.filter(|_| same_boot);
     Ok(process.and_then(|(container, _)| Some((container.pid, container.open()?))))
+}
+
+/// Where a recorded container's cgroups are.
+pub(super) fn recorded_cgroup(dir: &ContainerDir) -> Result<Cgroup, ContainerError> {
+    let path = paths::record(&dir.state);
+    read_record(dir)?
+        .map(|record| record.cgroup)
+        .ok_or_else(|| ContainerError::Read {
+            path,
+            cause: io::ErrorKind::NotFound.into(),
+        })
 }
 
 fn read_record(dir: &ContainerDir) -> Result<Option<Record>, ContainerError> {

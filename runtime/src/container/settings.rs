@@ -2,6 +2,7 @@
 //!
 //! [`Settings::new`] fills in what Docker gives a container that asks for nothing; change fields from there.
 
+use super::{Bundle, Exact};
 use crate::{
     cgroup::Resources,
     confine::{Capabilities, SeccompProfile},
@@ -59,6 +60,9 @@ pub struct Settings {
     pub annotations: BTreeMap<String, String>,
     /// How to bring the engine back when it dies.
     pub revive: Option<Revive>,
+    /// What only an OCI bundle asks for. With it everything is as written: nothing is mounted, set or added by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Box<Bundle>>,
 }
 
 /// The process of a container, or an additional one (`exec`).
@@ -89,6 +93,9 @@ pub struct Process {
     pub stdin: bool,
     /// `/proc/self/oom_score_adj`, −1000 to 1000; `None`: as inherited.
     pub oom_score_adj: Option<i32>,
+    /// What only an OCI bundle asks for; `user` and `groups` are not looked at then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<Box<Exact>>,
 }
 
 /// Size of a terminal in characters.
@@ -199,6 +206,7 @@ impl Settings {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             revive: None,
+            bundle: None,
         }
     }
 
@@ -212,6 +220,11 @@ impl Settings {
         };
         self.process.capabilities = Capabilities::all();
         self.process.no_new_privileges = false;
+    }
+
+    /// The bundle's part, where there is one.
+    pub(crate) fn literal(&self) -> Option<&Bundle> {
+        self.bundle.as_deref()
     }
 
     /// The host name the container gets.
@@ -240,6 +253,7 @@ impl Process {
             terminal: None,
             stdin: false,
             oom_score_adj: None,
+            exact: None,
         }
     }
 }

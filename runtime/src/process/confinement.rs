@@ -1,9 +1,9 @@
 //! From "root in the container" to what the settings allow, and exec: the last steps of `init` and of `exec`.
 
-use super::user::Identity;
+use super::{bundled::Supervisor, user::Identity};
 use crate::{
     confine::{Capabilities, capabilities},
-    container::{DEFAULT_PATH, Process},
+    container::{DEFAULT_PATH, Exact, Process},
     failure::{At, Failure, Step},
     sys,
 };
@@ -12,7 +12,7 @@ use rustix::{
     process::{Resource, Rlimit},
     thread::{Gid, Uid},
 };
-use std::{ffi::CString, io};
+use std::{ffi::CString, io, os::fd::AsFd, path::Path};
 
 /// What [`become_program`] needs beside the process's own settings.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub(crate) struct Confined<'a> {
     pub(crate) host_name: &'a str,
     /// Compiled seccomp filter; empty: none.
     pub(crate) filter: &'a [sys::seccomp::Instruction],
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub(crate) filter_flags: u64,
+    /// Gets the filter's listener, when the profile passes calls on.
+    pub(crate) supervisor: Option<&'a Supervisor>,
 }
 
 /// Gives up everything the settings do not allow and executes the program. Returns only with a failure.
@@ -42,8 +46,10 @@ fn confine(confined: &Confined<'_>) -> Result<(), Failure> {
         process, identity, ..
     } = confined;
     sys::signals::reset();
-    for (name, (soft, hard)) in &process.rlimits {
-        set_limit(name, *soft, *hard).at(Step::Rlimit, name)?;
+    set_limits(process)?;
+    let exact = process.exact.as_deref();
+    if let Some(exact) = exact {
+        schedule(exact)?;
     }
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     let possible = capabilities::possible().at(Step::Capabilities, &process.user)?;
@@ -51,8 +57,8 @@ fn confine(confined: &Confined<'_>) -> Result<(), Failure> {
     capabilities::before_changing_user(&sets).at(Step::Capabilities, &process.user)?;
     if process.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, &process.user)?;
-    } else if !confined.filter.is_empty() {
-        sys::seccomp::install(confined.filter, 0).at(Step::Seccomp, "default")?;
+    } else {
+        install_filter(confined)?;
     }
     change_user(identity, &sets)?;
     rustix::process::chdir(process.cwd.as_str()).at(Step::Cwd, &process.cwd)?;
@@ -61,9 +67,41 @@ fn confine(confined: &Confined<'_>) -> Result<(), Failure> {
     if !here.to_bytes().starts_with(b"/") {
         return Err(rustix::io::Errno::NOENT).at(Step::Cwd, &process.cwd);
     }
-    sys::close_range::cloexec_from(3).at(Step::Descriptors, "3-")?;
-    if process.no_new_privileges && !confined.filter.is_empty() {
-        sys::seccomp::install(confined.filter, 0).at(Step::Seccomp, "default")?;
+    let kept = exact.map_or(0, |exact| exact.preserved);
+    sys::close_range::cloexec_from(3 + kept).at(Step::Descriptors, "3-")?;
+    if process.no_new_privileges {
+        install_filter(confined)?;
+    }
+    Ok(())
+}
+
+fn install_filter(confined: &Confined<'_>) -> Result<(), Failure> {
+    if confined.filter.is_empty() {
+        return Ok(());
+    }
+    let Some(supervisor) = confined.supervisor else {
+        sys::seccomp::install(confined.filter, confined.filter_flags).at(Step::Seccomp, "profile")?;
+        return Ok(());
+    };
+    let listener = sys::seccomp::install_listening(confined.filter, confined.filter_flags)
+        .at(Step::Seccomp, "profile")?;
+    sys::message::send(&supervisor.socket, &supervisor.state, &[listener.as_fd()])
+        .at(Step::Seccomp, "listener")
+}
+
+/// Processor time and execution domain, while we may still raise them.
+fn schedule(exact: &Exact) -> Result<(), Failure> {
+    if let Some(scheduler) = &exact.scheduler {
+        sys::schedule::set(scheduler).at(Step::Scheduler, "scheduler")?;
+    }
+    if let Some((class, priority)) = exact.io_priority {
+        sys::schedule::set_io_priority(class, priority).at(Step::Scheduler, "ioPriority")?;
+    }
+    if let Some(list) = &exact.affinity {
+        sys::schedule::set_affinity(list).at(Step::Scheduler, list)?;
+    }
+    if let Some(domain) = exact.personality {
+        sys::schedule::set_personality(domain).at(Step::Personality, domain)?;
     }
     Ok(())
 }
@@ -76,6 +114,14 @@ fn change_user(identity: &Identity, sets: &Capabilities) -> Result<(), Failure> 
     let uid = Uid::from_raw(identity.uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::User, identity.uid)?;
     capabilities::after_changing_user(sets).at(Step::Capabilities, identity.uid)
+}
+
+/// Sets the resource limits of this process.
+pub(crate) fn set_limits(process: &Process) -> Result<(), Failure> {
+    for (name, (soft, hard)) in &process.rlimits {
+        set_limit(name, *soft, *hard).at(Step::Rlimit, name)?;
+    }
+    Ok(())
 }
 
 fn set_limit(name: &str, soft: u64, hard: u64) -> io::Result<()> {
@@ -119,13 +165,45 @@ pub(crate) fn environment(process: &Process, home: &str, host_name: &str) -> Vec
             list.push(format!("{name}={value}"));
         }
     };
+    add("HOME", home);
+    if process.exact.is_some() {
+        return list;
+    }
     add("PATH", DEFAULT_PATH);
     add("HOSTNAME", host_name);
-    add("HOME", home);
     if process.terminal.is_some() {
         add("TERM", "xterm");
     }
     list
+}
+
+/// Whether the program is there and may be executed, as far as that can be told before: OCI engines want to hear of it when
+/// the container is created, not when it is started.
+pub(crate) fn check_program(process: &Process) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let name = process.arguments.first().map_or("", String::as_str);
+    let executable = |path: &Path| match std::fs::metadata(path) {
+        Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => Ok(()),
+        Ok(_) => Err(io::Error::from_raw_os_error(libc::EACCES)),
+        Err(error) => Err(error),
+    };
+    if name.contains('/') {
+        return executable(&Path::new(&process.cwd).join(name)).at(Step::Exec, name);
+    }
+    let path = process
+        .environment
+        .iter()
+        .find_map(|entry| entry.strip_prefix("PATH="))
+        .unwrap_or(DEFAULT_PATH);
+    let mut best = io::Error::from_raw_os_error(libc::ENOENT);
+    for directory in path.split(':') {
+        match executable(&Path::new(&process.cwd).join(directory).join(name)) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => best = error,
+            Err(_) => {}
+        }
+    }
+    Err(best).at(Step::Exec, name)
 }
 
 /// Executes the program, looked up in `PATH` as execvp(3) does. Gives the failure that says most: "permission denied"

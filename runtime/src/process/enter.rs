@@ -8,9 +8,11 @@
 //! 6. The process confines itself as the container's own did, and executes.
 
 use super::{
+    cloner,
     confinement::{Confined, become_program},
     init::open_terminal,
-    message, stdio, user,
+    message, stdio,
+    user::{self, Identity},
 };
 use crate::{
     cgroup::Cgroup,
@@ -38,6 +40,9 @@ pub(crate) struct Order {
     pub(crate) cgroup: Cgroup,
     /// `CLONE_NEW*` of all namespaces to join.
     pub(crate) namespaces: i32,
+    /// How many of the descriptors, the last ones, are the process's own from 3 on.
+    #[serde(default)]
+    pub(crate) preserved: usize,
 }
 
 /// The helper's answer.
@@ -55,6 +60,10 @@ pub(crate) fn run(caller: OwnedFd) -> u8 {
     let Ok(Some((order, descriptors))) = message::receive::<Order>(&caller) else {
         return 125;
     };
+    // Above the numbers of kept descriptors, which are about to be taken.
+    let Ok(caller) = rustix::io::fcntl_dupfd_cloexec(&caller, cloner::first_free(order.preserved)) else {
+        return 125;
+    };
     match enter(&order, descriptors, &caller) {
         Ok(()) => 0,
         Err(failure) => {
@@ -65,6 +74,7 @@ pub(crate) fn run(caller: OwnedFd) -> u8 {
 }
 
 fn enter(order: &Order, descriptors: Vec<OwnedFd>, caller: &OwnedFd) -> Result<(), Failure> {
+    let descriptors = cloner::keep_last(descriptors, order.preserved).at(Step::Descriptors, "3-")?;
     let mut descriptors = descriptors.into_iter();
     let target = descriptors
         .next()
@@ -93,7 +103,11 @@ fn enter(order: &Order, descriptors: Vec<OwnedFd>, caller: &OwnedFd) -> Result<(
         Mode::empty(),
     )
     .at(Step::Resolve, "/")?;
-    let identity = user::look_up(&Tree::new(root), &order.process.user, &order.process.groups)?;
+    let tree = Tree::new(root);
+    let identity = match &order.process.exact {
+        Some(exact) => Identity::exact(&tree, exact),
+        None => user::look_up(&tree, &order.process.user, &order.process.groups)?,
+    };
     let terminal = match order.process.terminal {
         Some(size) => Some(open_terminal(size.rows, size.columns).at(Step::Terminal, "/dev/pts/ptmx")?),
         None => None,
@@ -121,6 +135,8 @@ fn enter(order: &Order, descriptors: Vec<OwnedFd>, caller: &OwnedFd) -> Result<(
                 identity: &identity,
                 host_name: &order.host_name,
                 filter: &filter,
+                filter_flags: crate::confine::filter_flags(&order.seccomp),
+                supervisor: None,
             };
             let failure = match take_streams(slave.as_ref(), &streams, identity.uid) {
                 Ok(()) => become_program(&confined),

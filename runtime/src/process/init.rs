@@ -12,7 +12,8 @@
 //! A failure anywhere is sent as (step, object, errno), and the process ends.
 
 use super::{
-    confinement::{Confined, become_program},
+    bundled,
+    confinement::{Confined, become_program, check_program, set_limits},
     message::{self, InitMessage, Plan},
     reaper, stdio,
     user::{self, Identity},
@@ -41,6 +42,8 @@ use std::{
 pub(super) struct Inherited {
     /// To the shim.
     pub(super) channel: OwnedFd,
+    /// No shim stays: whoever connects here lifts the barrier.
+    pub(super) listener: Option<OwnedFd>,
     /// The container's ends of its standard streams; `None` with a terminal. Input may be absent.
     pub(super) output: Option<(OwnedFd, OwnedFd)>,
     pub(super) input: Option<OwnedFd>,
@@ -49,56 +52,49 @@ pub(super) struct Inherited {
 }
 
 /// Never returns: becomes the container's program, or reports and ends.
-pub(super) fn run(plan: &Plan, inherited: Inherited) -> ! {
-    let channel = inherited.channel.try_clone();
-    let failure = match launch(plan, inherited) {
+pub(super) fn run(plan: &Plan, mut inherited: Inherited) -> ! {
+    let failure = match launch(plan, &mut inherited) {
         Err(failure) => failure,
         Ok(never) => match never {},
     };
-    if let Ok(channel) = channel {
-        // The shim may be gone; then nobody wants to know.
-        let _ = message::send(&channel, &InitMessage::Failed(failure), &[]);
-    }
+    // The other end may be gone; then nobody wants to know.
+    let _ = message::send(&inherited.channel, &InitMessage::Failed(failure), &[]);
     exec::leave(125)
 }
 
-fn launch(plan: &Plan, inherited: Inherited) -> Result<std::convert::Infallible, Failure> {
+fn launch(plan: &Plan, inherited: &mut Inherited) -> Result<std::convert::Infallible, Failure> {
     rustix::process::setsid().at(Step::Prepare, &plan.id)?;
     let settings = read_settings(plan)?;
-    let namespaces = &settings.namespaces;
-    if namespaces.user.is_some() {
-        become_mapped_root(&inherited.channel)?;
-    }
-    join_cgroups(plan)?;
-    for (path, kind) in namespaces.to_join() {
-        let object = path.display();
-        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .at(Step::JoinNamespace, object)?;
-        clone::setns(file.as_fd(), kind).at(Step::JoinNamespace, path.display())?;
-    }
-    if namespaces.cgroup == Namespace::Private {
-        clone::unshare(clone::CLONE_NEWCGROUP).at(Step::NewNamespace, "cgroup")?;
-    }
-    if namespaces.net == Namespace::Private {
-        link_up::loopback_up().at(Step::Loopback, "lo")?;
-    }
-    if namespaces.uts == Namespace::Private {
-        rustix::system::sethostname(settings.host_name().as_bytes())
-            .at(Step::Hostname, settings.host_name())?;
-        if let Some(domain) = &settings.domainname {
-            rustix::system::setdomainname(domain.as_bytes()).at(Step::Hostname, domain)?;
-        }
-    }
-    let tree = mount_everything(plan, &settings, inherited.grants)?;
+    enter_namespaces(plan, &settings, &inherited.channel)?;
+    let tree = mount_everything(plan, &settings, inherited.grants.take())?;
     write_sysctls(&settings)?;
     if let Some(score) = settings.process.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", score.to_string()).at(Step::OomScore, score)?;
     }
+    let mut supervisor = None;
+    if let Some(bundle) = settings.literal() {
+        supervisor = bundled::connect_supervisor(bundle)?;
+        bundled::run_hooks_before_root(bundle, &inherited.channel)?;
+    }
     rootfs::enter(&tree, settings.root.read_only)?;
-    let identity = user::look_up(&tree, &settings.process.user, &settings.process.groups)?;
-    let master = set_up_streams(&settings, inherited.output, inherited.input, &identity)?;
+    if let Some(propagation) = settings.literal().and_then(|bundle| bundle.propagation) {
+        rootfs::propagate(propagation)?;
+    }
+    let identity = match &settings.process.exact {
+        Some(exact) => Identity::exact(&tree, exact),
+        None => user::look_up(&tree, &settings.process.user, &settings.process.groups)?,
+    };
+    let (output, input) = (inherited.output.take(), inherited.input.take());
+    let master = set_up_streams(&settings, output, input, &identity)?;
     make_cwd(&tree, &settings.process.cwd)?;
-    wait_at_barrier(&inherited.channel, master)?;
+    if settings.literal().is_some() {
+        check_program(&settings.process)?;
+        set_limits(&settings.process)?;
+    }
+    wait_at_barrier(inherited, master)?;
+    if let Some(bundle) = settings.literal() {
+        bundled::run_start_hooks(bundle)?;
+    }
 
     let mut process = settings.process.clone();
     if settings.init {
@@ -113,8 +109,46 @@ fn launch(plan: &Plan, inherited: Inherited) -> Result<std::convert::Infallible,
         identity: &identity,
         host_name: settings.host_name(),
         filter: &filter,
+        filter_flags: crate::confine::filter_flags(&settings.confinement.seccomp),
+        supervisor: supervisor.as_ref(),
     };
     Err(become_program(&confined))
+}
+
+/// Cgroups, then every namespace that is not made by the clone itself, and what belongs into new ones.
+fn enter_namespaces(plan: &Plan, settings: &Settings, channel: &OwnedFd) -> Result<(), Failure> {
+    let namespaces = &settings.namespaces;
+    if namespaces.user.is_some() {
+        wait_for_maps(channel)?;
+    }
+    // Still with the host's ids: cgroups are the host's files.
+    join_cgroups(plan)?;
+    for (path, kind) in namespaces.to_join() {
+        let object = path.display();
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .at(Step::JoinNamespace, object)?;
+        clone::setns(file.as_fd(), kind).at(Step::JoinNamespace, path.display())?;
+    }
+    if namespaces.cgroup == Namespace::Private {
+        clone::unshare(clone::CLONE_NEWCGROUP).at(Step::NewNamespace, "cgroup")?;
+    }
+    if namespaces.net == Namespace::Private {
+        link_up::loopback_up().at(Step::Loopback, "lo")?;
+    }
+    if namespaces.uts == Namespace::Host {
+        return Ok(());
+    }
+    let hostname = match settings.literal() {
+        Some(bundle) => bundle.hostname.as_deref(),
+        None => (namespaces.uts == Namespace::Private).then(|| settings.host_name()),
+    };
+    if let Some(name) = hostname {
+        rustix::system::sethostname(name.as_bytes()).at(Step::Hostname, name)?;
+    }
+    if let Some(domain) = &settings.domainname {
+        rustix::system::setdomainname(domain.as_bytes()).at(Step::Hostname, domain)?;
+    }
+    Ok(())
 }
 
 fn read_settings(plan: &Plan) -> Result<Settings, Failure> {
@@ -125,13 +159,18 @@ fn read_settings(plan: &Plan) -> Result<Settings, Failure> {
         .at(Step::ReadSettings, path.display())
 }
 
-/// Waits until the shim has written the id maps, then becomes root of the new user namespace.
-fn become_mapped_root(channel: &OwnedFd) -> Result<(), Failure> {
+/// Waits until the id maps are written.
+fn wait_for_maps(channel: &OwnedFd) -> Result<(), Failure> {
     match message::receive::<InitMessage>(channel).at(Step::MapIds, "user namespace")? {
-        Some((InitMessage::Mapped, _)) => {}
+        Some((InitMessage::Mapped, _)) => Ok(()),
         _ => exec::leave(125),
     }
+}
+
+/// Becomes root of the user namespace: files made from here on belong to somebody who exists in it.
+fn become_mapped_root() -> Result<(), Failure> {
     let (uid, gid) = (rustix::thread::Uid::from_raw(0), rustix::thread::Gid::from_raw(0));
+    rustix::thread::set_thread_groups(&[]).at(Step::MapIds, "groups")?;
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::MapIds, "0")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::MapIds, "0")
 }
@@ -148,9 +187,31 @@ fn join_cgroups(plan: &Plan) -> Result<(), Failure> {
 fn mount_everything(plan: &Plan, settings: &Settings, grants: Option<OwnedFd>) -> Result<Tree, Failure> {
     // Permission bits of everything made here are meant as written.
     rustix::process::umask(Mode::empty());
-    let sources = rootfs::open_shared_sources(&settings.mounts)?;
-    rootfs::cut_off()?;
+    let mapped = settings.namespaces.user.is_some() || plan.join_user;
+    let host_devices = rootfs::HostNodes::open(settings.literal().is_some() || mapped);
+    let mut sources = rootfs::open_shared_sources(&settings.mounts)?;
+    rootfs::cut_off(settings.literal().and_then(|bundle| bundle.propagation))?;
     let tree = rootfs::prepare_root(&settings.root, &paths::mount_point(&plan.run))?;
+    let files = engine_files(plan, settings);
+    let mut file_sources = Vec::new();
+    if mapped {
+        // What lies on the host is opened while we may still read it.
+        rootfs::open_host_sources(&settings.mounts, &mut sources)?;
+        rootfs::open_host_sources(&files, &mut file_sources)?;
+        become_mapped_root()?;
+    }
+    if let Some(bundle) = settings.literal() {
+        let own = (settings.namespaces.cgroup == Namespace::Host).then_some(&plan.cgroup);
+        rootfs::mount_bundle(&tree, &settings.mounts, &sources, (&plan.cgroup_view, own))?;
+        rootfs::make_bundle_nodes(&tree, &bundle.nodes, &settings.mounts, &host_devices)?;
+        rootfs::hide(
+            &tree,
+            &settings.confinement.masked_paths,
+            &settings.confinement.readonly_paths,
+            &host_devices,
+        )?;
+        return Ok(tree);
+    }
     let replaced: Vec<&str> = settings
         .mounts
         .iter()
@@ -164,9 +225,10 @@ fn mount_everything(plan: &Plan, settings: &Settings, grants: Option<OwnedFd>) -
         cgroups: &plan.cgroup_view,
         devices: &devices,
         replaced: &replaced,
+        host: &host_devices,
     };
     rootfs::mount_standard(&tree, &standard)?;
-    rootfs::mount_user(&tree, &engine_files(plan, settings), &[])?;
+    rootfs::mount_user(&tree, &files, &file_sources)?;
     rootfs::mount_user(&tree, &settings.mounts, &sources)?;
     if let Some(grants) = grants {
         let mut text = Vec::new();
@@ -185,6 +247,7 @@ fn mount_everything(plan: &Plan, settings: &Settings, grants: Option<OwnedFd>) -
         &tree,
         &settings.confinement.masked_paths,
         &settings.confinement.readonly_paths,
+        &host_devices,
     )?;
     Ok(tree)
 }
@@ -215,7 +278,8 @@ fn engine_files(plan: &Plan, settings: &Settings) -> Vec<Mount> {
 /// Kernel parameters, through the host's `/proc/sys`, which shows each process the values of its own namespaces.
 /// Only namespaced ones arrive here (checked before launch).
 fn write_sysctls(settings: &Settings) -> Result<(), Failure> {
-    if settings.namespaces.net == Namespace::Private && settings.namespaces.user.is_none() {
+    let usual = settings.literal().is_none() && settings.namespaces.user.is_none();
+    if settings.namespaces.net == Namespace::Private && usual {
         // Docker's two: ping for everybody, and low ports without a capability.
         for (path, value) in [
             ("net/ipv4/ping_group_range", "0 2147483647"),
@@ -257,7 +321,11 @@ fn set_up_streams(
     };
     if let Some((out, error)) = output {
         for stream in [&out, &error] {
-            rustix::fs::fchown(stream, owner, None).at(Step::Prepare, "output")?;
+            let given = rustix::fs::fchown(stream, owner, None);
+            // Streams of the caller's may be anything; only our own pipes must change hands.
+            if settings.literal().is_none() && settings.namespaces.user.is_none() {
+                given.at(Step::Prepare, "output")?;
+            }
         }
         // A user's stdin may be a pipe of the caller's; its owner is not ours to change when it is /dev/null.
         let _ = rustix::fs::fstat(&input)
@@ -313,11 +381,15 @@ fn make_cwd(tree: &Tree, cwd: &str) -> Result<(), Failure> {
     }
 }
 
-fn wait_at_barrier(channel: &OwnedFd, master: Option<OwnedFd>) -> Result<(), Failure> {
+fn wait_at_barrier(inherited: &mut Inherited, master: Option<OwnedFd>) -> Result<(), Failure> {
     let descriptors: Vec<_> = master.iter().map(AsFd::as_fd).collect();
-    message::send(channel, &InitMessage::Ready, &descriptors).at(Step::Wait, "start")?;
+    message::send(&inherited.channel, &InitMessage::Ready, &descriptors).at(Step::Wait, "start")?;
     drop(master);
-    match message::receive::<InitMessage>(channel).at(Step::Wait, "start")? {
+    if let Some(listener) = inherited.listener.take() {
+        inherited.channel = bundled::wait_for_start(&listener)?;
+        return Ok(());
+    }
+    match message::receive::<InitMessage>(&inherited.channel).at(Step::Wait, "start")? {
         Some((InitMessage::Start, _)) => Ok(()),
         // The shim is gone or gave up: so does the container.
         _ => exec::leave(125),

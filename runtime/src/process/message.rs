@@ -35,6 +35,9 @@ pub(crate) struct Plan {
     pub(crate) clone_flags: i32,
     /// The pid namespace to start the container in.
     pub(crate) join_pid: Option<PathBuf>,
+    /// It starts in a user namespace of somebody else's.
+    #[serde(default)]
+    pub(crate) join_user: bool,
     pub(crate) uid_map: Option<String>,
     pub(crate) gid_map: Option<String>,
     pub(crate) cgroup: Cgroup,
@@ -117,6 +120,8 @@ pub(crate) enum InitMessage {
     Mapped,
     /// To init: go on.
     Start,
+    /// From init (bundles): everything is mounted, the host's tree is still there; hooks may run.
+    Mounted,
     /// From init: at the barrier. With a terminal, its master comes along.
     Ready,
     /// From init: it is over.

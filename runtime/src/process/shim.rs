@@ -530,6 +530,7 @@ fn make_streams(plan: &Plan, channel: OwnedFd, grants: Option<OwnedFd>) -> Resul
     if plan.terminal.is_some() {
         let inherited = Inherited {
             channel,
+            listener: None,
             output: None,
             input: None,
             grants,
@@ -547,6 +548,7 @@ fn make_streams(plan: &Plan, channel: OwnedFd, grants: Option<OwnedFd>) -> Resul
     let outputs = vec![(out.ours, Stream::Stdout), (error.ours, Stream::Stderr)];
     let inherited = Inherited {
         channel,
+        listener: None,
         output: Some((out.theirs, error.theirs)),
         input: their_input,
         grants,
@@ -581,7 +583,7 @@ fn clone_init(plan: &Plan, inherited: Inherited) -> Result<(Pid, OwnedFd), Failu
 
 /// The socket in the run directory. Bound through the directory's descriptor: a socket's path may have 108 bytes only
 /// (unix(7)), directories may be longer.
-fn listen(run: &Path) -> Result<OwnedFd, Failure> {
+pub(crate) fn listen(run: &Path) -> Result<OwnedFd, Failure> {
     let object = paths::socket(run);
     let object = object.display();
     let attempt = || -> rustix::io::Result<OwnedFd> {

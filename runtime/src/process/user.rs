@@ -4,6 +4,7 @@
 //! blocking on a FIFO, and numbers out of range are refused instead of becoming root (CVE-2026-46680).
 
 use crate::{
+    container::Exact,
     failure::{At, Failure, Step},
     rootfs::inside::Tree,
 };
@@ -23,6 +24,24 @@ pub(crate) struct Identity {
     /// Supplementary groups; the primary one is among them, as Docker has it (CVE-2022-36109).
     pub(crate) groups: Vec<u32>,
     pub(crate) home: String,
+}
+
+impl Identity {
+    /// Numbers that are not looked up; the home directory is, since nobody else knows it.
+    pub(crate) fn exact(tree: &Tree, exact: &Exact) -> Self {
+        let passwd = read(tree, "/etc/passwd");
+        let home = passwd
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|fields| fields.len() >= 6 && number(fields[2]) == Some(exact.uid))
+            .map_or("/", |fields| fields[5]);
+        Self {
+            uid: exact.uid,
+            gid: exact.gid,
+            groups: exact.groups.clone(),
+            home: home.to_owned(),
+        }
+    }
 }
 
 /// Looks up `user[:group]` and additional groups in the container's files.

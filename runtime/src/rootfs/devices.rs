@@ -48,8 +48,74 @@ const RULES: [&str; 12] = [
     "c 10:200 rwm",
 ];
 
-/// A tmpfs with all nodes and links in it, not yet attached.
-pub(super) fn make_dev(devices: &[Device], privileged: bool) -> Result<OwnedFd, Failure> {
+/// The host's own nodes, for containers that may not make any (in a user namespace), and for covering files.
+#[derive(Debug, Default)]
+pub(crate) struct HostNodes {
+    nodes: Vec<(&'static str, OwnedFd)>,
+}
+
+impl HostNodes {
+    /// Opens them while the host's tree is there; none unless `wanted`.
+    pub(crate) fn open(wanted: bool) -> Self {
+        if !wanted {
+            return Self::default();
+        }
+        let open = |(name, major, minor): (&'static str, u32, u32)| {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let fd = rustix::fs::open(Path::new("/dev").join(name), flags, Mode::empty()).ok()?;
+            let status = rustix::fs::statat(&fd, c"", AtFlags::EMPTY_PATH).ok()?;
+            (status.st_rdev == rustix::fs::makedev(major, minor)).then_some((name, fd))
+        };
+        Self {
+            nodes: NODES.into_iter().filter_map(open).collect(),
+        }
+    }
+
+    /// A detached mount of one of them.
+    pub(super) fn copy(&self, name: &str) -> rustix::io::Result<OwnedFd> {
+        let node = self.nodes.iter().find(|(known, _)| *known == name);
+        let (_, fd) = node.ok_or(Errno::NXIO)?;
+        let copy = super::inside::clone_tree(fd, false)?;
+        let change = crate::sys::mount_attr::Change {
+            propagation: crate::sys::mount_attr::MS_PRIVATE,
+            ..Default::default()
+        };
+        crate::sys::mount_attr::change(std::os::fd::AsFd::as_fd(&copy), &change).map_err(|_| Errno::INVAL)?;
+        Ok(copy)
+    }
+}
+
+/// The nodes every container has, for bundles: name, major, minor.
+pub(super) fn standard_nodes() -> impl Iterator<Item = (&'static str, u32, u32)> {
+    NODES.into_iter()
+}
+
+/// Links every container has, for bundles.
+pub(super) fn standard_links() -> impl Iterator<Item = (&'static str, &'static str)> {
+    LINKS.into_iter()
+}
+
+/// The default rules, for bundles: always allowed on top of their own.
+pub(crate) fn default_rules() -> impl Iterator<Item = String> {
+    RULES.iter().map(ToString::to_string)
+}
+
+/// Binds the host's node over `name` where no node could be made.
+pub(super) fn bind_missing(dev: &OwnedFd, names: &[&str], host: &HostNodes) -> Result<(), Failure> {
+    for name in names {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = rustix::fs::openat(dev, *name, flags, Mode::empty()).at(Step::MakeNode, name)?;
+        let copy = host.copy(name).at(Step::MakeNode, name)?;
+        super::inside::attach(&copy, &place).at(Step::MakeNode, name)?;
+    }
+    Ok(())
+}
+
+/// A tmpfs with all nodes and links in it, not yet attached; and the names of nodes that could not be made.
+pub(super) fn make_dev(
+    devices: &[Device],
+    privileged: bool,
+) -> Result<(OwnedFd, Vec<&'static str>), Failure> {
     let options = [("mode", "755"), ("size", "65536k")];
     let dev = new_mount(
         "tmpfs",
@@ -57,15 +123,19 @@ pub(super) fn make_dev(devices: &[Device], privileged: bool) -> Result<OwnedFd, 
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_STRICTATIME,
     )
     .at(Step::Mount, "/dev")?;
+    let mut missing = Vec::new();
     for (name, major, minor) in NODES {
-        make_node(
+        let made = make_node(
             &dev,
             name,
             FileType::CharacterDevice,
             Mode::from_raw_mode(0o666),
             rustix::fs::makedev(major, minor),
-        )
-        .at(Step::MakeNode, name)?;
+        );
+        match made {
+            Err(Errno::PERM) => missing.push(name),
+            made => made.at(Step::MakeNode, name)?,
+        }
     }
     for (name, target) in LINKS {
         rustix::fs::symlinkat(target, &dev, name).at(Step::MakeNode, name)?;
@@ -86,13 +156,19 @@ pub(super) fn make_dev(devices: &[Device], privileged: bool) -> Result<OwnedFd, 
     for device in devices {
         add_device(&dev, device)?;
     }
-    Ok(dev)
+    Ok((dev, missing))
 }
 
-fn make_node(dev: &OwnedFd, name: &str, kind: FileType, mode: Mode, device: u64) -> rustix::io::Result<()> {
+pub(super) fn make_node(
+    dev: &OwnedFd,
+    name: &str,
+    kind: FileType,
+    mode: Mode,
+    device: u64,
+) -> rustix::io::Result<()> {
     match rustix::fs::mknodat(dev, name, kind, mode, device) {
         Err(Errno::EXIST) => Ok(()),
-        // In a user namespace nodes cannot be made; the host's node is bound over an empty file instead.
+        // In a user namespace nodes cannot be made; the host's node is bound over an empty file later.
         Err(Errno::PERM) => {
             rustix::fs::mknodat(dev, name, FileType::RegularFile, mode, 0)?;
             Err(Errno::PERM)

@@ -1,6 +1,7 @@
 //! Paths of `/proc` and `/sys` that a container must not read, or not write.
 
 use super::{
+    devices::HostNodes,
     inside::{Tree, attach, clone_tree, is_directory},
     standard::new_mount,
 };
@@ -16,7 +17,12 @@ use std::os::fd::{AsFd, OwnedFd};
 ///
 /// The node over files is the null device of the `/dev` that we made, reached through a descriptor that is checked
 /// (CVE-2025-31133 replaced it by a link).
-pub(crate) fn hide(tree: &Tree, masked: &[String], readonly: &[String]) -> Result<(), Failure> {
+pub(crate) fn hide(
+    tree: &Tree,
+    masked: &[String],
+    readonly: &[String],
+    host: &HostNodes,
+) -> Result<(), Failure> {
     let mut empty_directory: Option<OwnedFd> = None;
     for path in masked {
         let target = match tree.open(path, OFlags::PATH) {
@@ -35,7 +41,9 @@ pub(crate) fn hide(tree: &Tree, masked: &[String], readonly: &[String]) -> Resul
             };
             clone_tree(empty_directory.insert(shared), false).at(Step::Mask, path)?
         } else {
-            null_device(tree).at(Step::Mask, path)?
+            null_device(tree)
+                .or_else(|_| host.copy("null"))
+                .at(Step::Mask, path)?
         };
         attach(cover, target).at(Step::Mask, path)?;
     }

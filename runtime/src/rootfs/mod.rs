@@ -11,6 +11,7 @@
 //!
 //! Deliberately absent: anything that runs a program of the image, and mounts in the host's namespace.
 
+mod bundle;
 mod devices;
 mod hide;
 pub(crate) mod inside;
@@ -20,9 +21,12 @@ mod settings;
 mod standard;
 mod user_mount;
 
-pub(crate) use devices::{device_rules, prepare_dev};
+pub(crate) use bundle::{make_bundle_nodes, mount_bundle};
+pub(crate) use devices::{HostNodes, default_rules, device_rules, prepare_dev};
 pub(crate) use hide::hide;
-pub(crate) use root::{cut_off, enter, prepare_root};
-pub use settings::{Device, Mount, MountKind, Propagation, RootFs, RootKind};
+pub(crate) use root::{cut_off, enter, prepare_root, propagate};
+pub use settings::{BundleMount, Device, Mount, MountKind, Propagation, RootFs, RootKind};
 pub(crate) use standard::{Standard, mount_standard};
-pub(crate) use user_mount::{bind_console, mount_binary, mount_grants, mount_user, open_shared_sources};
+pub(crate) use user_mount::{
+    bind_console, mount_binary, mount_grants, mount_user, open_host_sources, open_shared_sources,
+};

@@ -2,7 +2,7 @@
 
 use super::{
     inside::{self, Tree},
-    settings::{RootFs, RootKind},
+    settings::{Propagation, RootFs, RootKind},
 };
 use crate::{
     failure::{At, Failure, Step},
@@ -25,7 +25,10 @@ pub(crate) fn prepare_root(settings: &RootFs, place: &Path) -> Result<Tree, Fail
         RootKind::Directory(path) => {
             let directory = open_directory(path).at(Step::MountRoot, path.display())?;
             let clone = inside::clone_tree(directory, true).at(Step::MountRoot, path.display())?;
-            make_private(&clone).at(Step::Propagation, path.display())?;
+            // With `slave` what is mounted below it on the host later shows up in the container.
+            if !matches!(settings.propagation, Propagation::Slave | Propagation::Rslave) {
+                make_private(&clone).at(Step::Propagation, path.display())?;
+            }
             clone
         }
     };
@@ -98,10 +101,32 @@ fn joined(lower: &[PathBuf]) -> PathBuf {
     PathBuf::from(escaped.join(":"))
 }
 
-/// Cuts this mount namespace off from the host's: nothing mounted here travels out, nothing mounted there comes in.
-pub(crate) fn cut_off() -> Result<(), Failure> {
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .at(Step::Propagation, "/")
+/// Cuts this mount namespace off from the host's: nothing mounted here travels out, and nothing mounted there comes in
+/// unless the container's root is to be a slave or shared.
+pub(crate) fn cut_off(propagation: Option<Propagation>) -> Result<(), Failure> {
+    let flags = match propagation {
+        None | Some(Propagation::Private | Propagation::Rprivate) => MountPropagationFlags::PRIVATE,
+        Some(_) => MountPropagationFlags::DOWNSTREAM,
+    };
+    rustix::mount::mount_change("/", flags | MountPropagationFlags::REC).at(Step::Propagation, "/")
+}
+
+/// Sets the propagation of `/` of this mount namespace.
+pub(crate) fn propagate(propagation: Propagation) -> Result<(), Failure> {
+    let (flags, all) = match propagation {
+        Propagation::Private => (MountPropagationFlags::PRIVATE, false),
+        Propagation::Rprivate => (MountPropagationFlags::PRIVATE, true),
+        Propagation::Shared => (MountPropagationFlags::SHARED, false),
+        Propagation::Rshared => (MountPropagationFlags::SHARED, true),
+        Propagation::Slave => (MountPropagationFlags::DOWNSTREAM, false),
+        Propagation::Rslave => (MountPropagationFlags::DOWNSTREAM, true),
+    };
+    let recursive = if all {
+        MountPropagationFlags::REC
+    } else {
+        MountPropagationFlags::empty()
+    };
+    rustix::mount::mount_change("/", flags | recursive).at(Step::Propagation, "/")
 }
 
 /// Makes the tree `/` and drops the host's (pivot_root(2), "pivot_root(".", ".")"), then makes `/` read-only if asked.

@@ -1,5 +1,6 @@
 //! Where a container's files come from, as data.
 
+use crate::namespace::IdRange;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -106,7 +107,7 @@ pub enum MountKind {
     },
     /// Another image's layers, read-only: lower directories, the top one first.
     Layers(Vec<PathBuf>),
-    /// Any filesystem the kernel knows (from OCI bundles).
+    /// Any filesystem the kernel knows (from project files).
     Filesystem {
         /// Its type.
         kind: String,
@@ -115,6 +116,39 @@ pub enum MountKind {
         /// Mount options as mount(8) writes them.
         options: Vec<String>,
     },
+    /// A mount of an OCI bundle, options already sorted (runtime-spec, config.md, "Linux mount options").
+    Bundle(Box<BundleMount>),
+}
+
+/// A mount exactly as a bundle writes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleMount {
+    /// Type; empty with `bind`.
+    pub kind: String,
+    /// A path for binds, otherwise often unused.
+    pub source: String,
+    /// Attach `source` itself, with what is mounted below it when `recursive`.
+    pub bind: bool,
+    /// See `bind`.
+    pub recursive: bool,
+    /// `MOUNT_ATTR_*` to set on the mount itself.
+    pub set: u64,
+    /// The same to clear.
+    pub clear: u64,
+    /// `MOUNT_ATTR_*` to set on all mounts of the tree (`rro` …).
+    pub set_all: u64,
+    /// The same to clear.
+    pub clear_all: u64,
+    /// Propagation, in the order given.
+    pub propagation: Vec<Propagation>,
+    /// Unbindable, and whether recursively.
+    pub unbindable: Option<bool>,
+    /// Options of the filesystem.
+    pub data: Vec<String>,
+    /// Fill a new tmpfs with what was at its place.
+    pub copy_up: bool,
+    /// Id maps of an idmapped mount: of users, of groups; and whether for all mounts of the tree.
+    pub id_map: Option<(Vec<IdRange>, Vec<IdRange>, bool)>,
 }
 
 /// How mounts travel between namespaces (mount_namespaces(7), "Shared subtrees"); the `r` forms include submounts.

@@ -1,21 +1,25 @@
 //! What every container has mounted: `/proc`, `/dev`, `/sys` and what lies below them.
 
 use super::{
-    devices::make_dev,
+    devices::{HostNodes, bind_missing, make_dev},
     inside::{Kind, Tree, attach},
 };
 use crate::{
-    cgroup::CgroupView,
+    cgroup::{Cgroup, CgroupView},
     failure::{At, Failure, Step},
     namespace::Namespace,
     rootfs::Device,
+    sys::mount_attr,
 };
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags},
 };
-use std::os::fd::OwnedFd;
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 /// What the usual mounts depend on.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(crate) struct Standard<'a> {
     pub(crate) devices: &'a [Device],
     /// `/dev` and `/dev/shm`, … that a user mount replaces: not mounted here.
     pub(crate) replaced: &'a [&'a str],
+    /// Nodes of the host, where none can be made.
+    pub(crate) host: &'a HostNodes,
 }
 
 const QUIET: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -49,7 +55,9 @@ pub(crate) fn mount_standard(tree: &Tree, wanted: &Standard<'_>) -> Result<(), F
         )?;
     }
     if !replaced("/dev") {
-        place(tree, "/dev", &make_dev(wanted.devices, wanted.privileged)?)?;
+        let (dev, missing) = make_dev(wanted.devices, wanted.privileged)?;
+        place(tree, "/dev", &dev)?;
+        bind_missing(&dev, &missing, wanted.host)?;
         mount_below_dev(tree, wanted, &replaced)?;
     }
     if !replaced("/sys") {
@@ -59,7 +67,7 @@ pub(crate) fn mount_standard(tree: &Tree, wanted: &Standard<'_>) -> Result<(), F
             &new_mount("sysfs", &[], QUIET | read_only).at(Step::Mount, "/sys")?,
         )?;
         if !replaced("/sys/fs/cgroup") {
-            mount_cgroups(tree, wanted.cgroups, read_only)?;
+            mount_cgroups_at(tree, "/sys/fs/cgroup", wanted.cgroups, None, read_only)?;
         }
     }
     Ok(())
@@ -117,17 +125,24 @@ fn clone_of(path: &str) -> rustix::io::Result<OwnedFd> {
 
 /// `/sys/fs/cgroup`: the v2 tree, or a tmpfs with one directory per v1 hierarchy and links for co-mounted names. With a
 /// cgroup namespace of its own the container's cgroup is the root of each.
-fn mount_cgroups(tree: &Tree, view: &CgroupView, read_only: MountAttrFlags) -> Result<(), Failure> {
-    const PLACE: &str = "/sys/fs/cgroup";
+pub(super) fn mount_cgroups_at(
+    tree: &Tree,
+    at: &str,
+    view: &CgroupView,
+    own: Option<&Cgroup>,
+    read_only: MountAttrFlags,
+) -> Result<(), Failure> {
     match view {
         CgroupView::Absent => Ok(()),
-        CgroupView::Unified => place(
-            tree,
-            PLACE,
-            &new_mount("cgroup2", &[], QUIET | read_only).at(Step::Mount, PLACE)?,
-        ),
+        CgroupView::Unified => {
+            let mount = match own.and_then(|own| own.v2.as_deref()) {
+                Some(directory) => own_cgroup(directory, read_only),
+                None => new_mount("cgroup2", &[], QUIET | read_only).map_err(Into::into),
+            };
+            place(tree, at, &mount.at(Step::Mount, at)?)
+        }
         CgroupView::Split(hierarchies) => {
-            let top = new_mount("tmpfs", &[("mode", "755")], QUIET).at(Step::Mount, PLACE)?;
+            let top = new_mount("tmpfs", &[("mode", "755")], QUIET).at(Step::Mount, at)?;
             for hierarchy in hierarchies {
                 let name = hierarchy.join(",");
                 rustix::fs::mkdirat(&top, &name, Mode::from_raw_mode(0o755)).at(Step::Resolve, &name)?;
@@ -135,24 +150,40 @@ fn mount_cgroups(tree: &Tree, view: &CgroupView, read_only: MountAttrFlags) -> R
                     rustix::fs::symlinkat(&name, &top, controller).at(Step::Resolve, controller)?;
                 }
             }
-            place(tree, PLACE, &top)?;
+            place(tree, at, &top)?;
             for hierarchy in hierarchies {
-                let path = format!("{PLACE}/{}", hierarchy.join(","));
+                let path = format!("{at}/{}", hierarchy.join(","));
                 let options: Vec<(&str, &str)> = hierarchy.iter().map(|name| (name.as_str(), "")).collect();
-                let mount = new_mount("cgroup", &options, QUIET | read_only).at(Step::Mount, &path)?;
-                place(tree, &path, &mount)?;
+                let mount = match own.and_then(|own| own.v1_directory(hierarchy)) {
+                    Some(directory) => own_cgroup(directory, read_only),
+                    None => new_mount("cgroup", &options, QUIET | read_only).map_err(Into::into),
+                };
+                place(tree, &path, &mount.at(Step::Mount, &path)?)?;
             }
-            let seal = crate::sys::mount_attr::Change {
+            let seal = mount_attr::Change {
                 set: if read_only.is_empty() {
                     0
                 } else {
-                    crate::sys::mount_attr::MOUNT_ATTR_RDONLY
+                    mount_attr::MOUNT_ATTR_RDONLY
                 },
                 ..Default::default()
             };
-            crate::sys::mount_attr::change(std::os::fd::AsFd::as_fd(&top), &seal).at(Step::ReadOnly, PLACE)
+            mount_attr::change(top.as_fd(), &seal).at(Step::ReadOnly, at)
         }
     }
+}
+
+/// The container's own cgroup as the top of what it sees, where it has no cgroup namespace to do that.
+fn own_cgroup(directory: &Path, read_only: MountAttrFlags) -> std::io::Result<OwnedFd> {
+    let place = rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let copy = super::inside::clone_tree(place, false)?;
+    let change = mount_attr::Change {
+        set: u64::from((QUIET | read_only).bits()),
+        propagation: mount_attr::MS_PRIVATE,
+        ..mount_attr::Change::default()
+    };
+    mount_attr::change(copy.as_fd(), &change)?;
+    Ok(copy)
 }
 
 /// A new filesystem, not yet attached (fsopen(2)). An empty value stands for an option without one.
@@ -175,7 +206,7 @@ pub(super) fn new_mount(
 
 /// Attaches a system mount at a path that must not be, or go through, a symbolic link: an image that makes `/proc` a
 /// link elsewhere is refused (CVE-2019-19921), not obeyed.
-fn place(tree: &Tree, path: &str, mount: &OwnedFd) -> Result<(), Failure> {
+pub(super) fn place(tree: &Tree, path: &str, mount: &OwnedFd) -> Result<(), Failure> {
     let target = match tree.open_plain(path, OFlags::PATH | OFlags::DIRECTORY) {
         Err(Errno::NOENT) => {
             tree.make(path, Kind::Directory(0o755))?;

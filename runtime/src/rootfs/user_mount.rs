@@ -108,6 +108,8 @@ fn make(tree: &Tree, mount: &Mount) -> Result<OwnedFd, Failure> {
             source,
             options,
         } => filesystem(kind, source, options).at(Step::Mount, target),
+        // Mounted by `mount_bundle`, in its own order.
+        MountKind::Bundle(_) => Err(rustix::io::Errno::INVAL).at(Step::Mount, target),
     }
 }
 
@@ -209,7 +211,7 @@ fn split_options(options: &[String]) -> (Change<'static>, Vec<(&str, &str)>) {
     (change, rest)
 }
 
-fn open_any(path: &Path) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_any(path: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 
@@ -229,9 +231,46 @@ pub(crate) fn open_shared_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd
                     .at(Step::Mount, source.display())
                     .map(Some)
             }
+            MountKind::Bundle(wanted) if wanted.bind && wanted.travels() => super::bundle::open_bind(wanted)
+                .at(Step::Mount, &wanted.source)
+                .map(Some),
             _ => Ok(None),
         })
         .collect()
+}
+
+/// Sources on the host of all other mounts, opened while this process may still read them (a user namespace takes that
+/// away); `sources` is filled up to the order of `mounts`.
+pub(crate) fn open_host_sources(mounts: &[Mount], sources: &mut Vec<Option<OwnedFd>>) -> Result<(), Failure> {
+    sources.resize_with(mounts.len(), || None);
+    for (mount, place) in mounts.iter().zip(sources.iter_mut()) {
+        if place.is_some() {
+            continue;
+        }
+        *place = match &mount.kind {
+            MountKind::Bind {
+                source,
+                recursive,
+                propagation,
+            } => {
+                let fd = open_any(source).at(Step::Mount, source.display())?;
+                Some(bind(fd, *recursive, *propagation).at(Step::Mount, source.display())?)
+            }
+            MountKind::Volume {
+                source,
+                subpath: None,
+                ..
+            } => {
+                let fd = open_any(source).at(Step::Mount, source.display())?;
+                Some(bind(fd, false, Propagation::Private).at(Step::Mount, source.display())?)
+            }
+            MountKind::Bundle(wanted) if wanted.bind => {
+                Some(super::bundle::open_bind(wanted).at(Step::Mount, &wanted.source)?)
+            }
+            _ => None,
+        };
+    }
+    Ok(())
 }
 
 /// Files handed over by content: on one small tmpfs that nothing on disk ever sees, each bound to its place.

@@ -67,3 +67,11 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> io::Re
     }
     Ok((received.bytes, descriptors))
 }
+
+/// The same, waiting for a message.
+///
+/// # Errors
+/// As recvmsg(2).
+pub fn wait_for(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    receive(socket, buffer, RecvFlags::empty())
+}

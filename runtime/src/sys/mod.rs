@@ -13,6 +13,7 @@ pub mod netlink;
 pub mod netns;
 pub mod pidfd;
 pub mod raw_terminal;
+pub mod schedule;
 pub mod seccomp;
 pub mod signals;
 pub mod socket;

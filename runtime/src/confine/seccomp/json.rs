@@ -14,6 +14,10 @@ pub enum ProfileError {
     Action(String),
     #[error("the seccomp profile names the unknown operator `{0}`")]
     Operator(String),
+    #[error("the seccomp profile asks for the unknown flag `{0}`")]
+    Flag(String),
+    #[error("the seccomp profile asks for the unknown architecture `{0}`")]
+    Architecture(String),
     #[error("the seccomp profile looks at argument {0} of a call; calls have arguments 0 to 5")]
     Index(u32),
 }
@@ -23,6 +27,10 @@ pub enum ProfileError {
 struct Document {
     default_action: String,
     default_errno_ret: Option<u16>,
+    #[serde(default)]
+    architectures: Vec<String>,
+    #[serde(default)]
+    flags: Vec<String>,
     #[serde(default)]
     syscalls: Vec<Group>,
 }
@@ -116,6 +124,29 @@ pub(in crate::confine) fn parse(text: &str, sets: &Capabilities) -> Result<Profi
         }
     }
     Ok(Profile { default, rules })
+}
+
+/// `SECCOMP_FILTER_FLAG_*` of a profile (seccomp(2)); architectures are checked on the way: a filter of ours always covers
+/// all interfaces of this machine that it knows, and answers ENOSYS to others.
+pub(in crate::confine) fn flags(text: &str) -> Result<u64, ProfileError> {
+    let document: Document = serde_json::from_str(text)?;
+    if let Some(unknown) = document
+        .architectures
+        .iter()
+        .find(|name| !name.starts_with("SCMP_ARCH_"))
+    {
+        return Err(ProfileError::Architecture(unknown.clone()));
+    }
+    document.flags.iter().try_fold(0, |set, name| {
+        Ok(set
+            | match name.as_str() {
+                "SECCOMP_FILTER_FLAG_TSYNC" => 1,
+                "SECCOMP_FILTER_FLAG_LOG" => 1 << 1,
+                "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => 1 << 2,
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => 1 << 5,
+                _ => return Err(ProfileError::Flag(name.clone())),
+            })
+    })
 }
 
 fn action(name: &str, errno: Option<u16>) -> Result<Action, ProfileError> {

@@ -14,7 +14,7 @@ mod program;
 
 pub(super) use default::default_profile;
 pub use json::ProfileError;
-pub(super) use json::parse;
+pub(super) use json::{flags, parse};
 pub(super) use program::compile;
 
 /// What happens to a call.

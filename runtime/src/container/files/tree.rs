@@ -90,7 +90,7 @@ impl ContainerDir {
         self.prepare().at(Step::Prepare, place.display())?;
         clone::unshare(libc::CLONE_FS | clone::CLONE_NEWNS).at(Step::NewNamespace, "mnt")?;
         rustix::process::umask(Mode::empty());
-        rootfs::cut_off()?;
+        rootfs::cut_off(None)?;
         let tree = rootfs::prepare_root(&settings.root, &place)?;
         if scope == Scope::Mounted {
             rootfs::mount_user(&tree, &lasting(&settings.mounts), &[])?;
@@ -142,7 +142,7 @@ fn lasting(mounts: &[Mount]) -> Vec<Mount> {
         MountKind::OverlayBind { lower: layers, .. } | MountKind::Layers(layers) => {
             layers.iter().all(|layer| layer.exists())
         }
-        MountKind::Tmpfs { .. } | MountKind::Filesystem { .. } => false,
+        MountKind::Tmpfs { .. } | MountKind::Filesystem { .. } | MountKind::Bundle(_) => false,
     });
     list
 }
