@@ -98,8 +98,10 @@ pub fn extract<R: Read>(
     let mut tree = Tree {
         root,
         parent: None,
+        parent_gives_group: false,
         umask: umask(),
         manner,
+        default_acls: Vec::new(),
         times: Vec::new(),
         unsettled: Unsettled::default(),
         tally: Tally::default(),
@@ -117,6 +119,10 @@ struct Tree<'a> {
     root: BorrowedFd<'a>,
     /// The directory of the last entry, kept open: archives list a directory's files together.
     parent: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    /// The directory opened last has its set-group-id bit: what is made in it gets its group (inode(7)).
+    parent_gives_group: bool,
+    /// Default ACLs of directories, set at the end: what is made in them would inherit.
+    default_acls: Vec<(Vec<u8>, Vec<u8>)>,
     umask: u32,
     manner: Manner,
     /// Directories' times, set last because every new name in them changes them.
@@ -196,13 +202,20 @@ impl Tree<'_> {
         .map_err(|errno| failed("create the file", errno))?;
         self.parent = Some((dir.to_vec(), at));
         match &entry.sparse {
-            None => loop {
-                let count = content.read_content(&mut self.buffer)?;
-                if count == 0 {
-                    break;
+            None => {
+                let mut ends_in_hole = false;
+                loop {
+                    let count = content.read_content(&mut self.buffer)?;
+                    if count == 0 {
+                        break;
+                    }
+                    ends_in_hole = write_sparse(file.as_fd(), &self.buffer[..count])
+                        .map_err(|errno| failed("write", errno))?;
                 }
-                write_all(file.as_fd(), &self.buffer[..count]).map_err(|errno| failed("write", errno))?;
-            },
+                if ends_in_hole {
+                    fs::ftruncate(&file, entry.size).map_err(|errno| failed("size", errno))?;
+                }
+            }
             Some(map) => {
                 for (offset, length) in map {
                     fs::seek(&file, fs::SeekFrom::Start(*offset))
@@ -227,7 +240,7 @@ impl Tree<'_> {
         }
         self.tally.bytes += entry.size;
         // Owner first: the kernel clears set-id bits and file capabilities when the owner changes (chown(2)).
-        if entry.uid != 0 || entry.gid != 0 || !plain_mode {
+        if entry.uid != 0 || entry.gid != 0 || !plain_mode || self.parent_gives_group {
             fs::fchown(&file, Some(uid(entry.uid)), Some(gid(entry.gid)))
                 .map_err(|errno| failed("chown", errno))?;
             if !plain_mode {
@@ -290,6 +303,10 @@ impl Tree<'_> {
             .map_err(|errno| failed("chown", errno))?;
         fs::fchmod(&made, Mode::from_raw_mode(entry.mode)).map_err(|errno| failed("chmod", errno))?;
         for (key, value) in wanted_xattrs(entry) {
+            if key == "system.posix_acl_default" {
+                self.default_acls.push((path.to_vec(), value.to_vec()));
+                continue;
+            }
             match fs::fsetxattr(&made, key, value, XattrFlags::empty()) {
                 Ok(()) => {}
                 Err(Errno::NOTSUP | Errno::PERM) if is_optional_xattr(key) => {}
@@ -298,6 +315,7 @@ impl Tree<'_> {
         }
         self.times.push((path.to_vec(), times(entry)));
         self.parent = Some((path.to_vec(), made));
+        self.parent_gives_group = entry.mode & 0o2000 != 0;
         Ok(())
     }
 
@@ -447,9 +465,10 @@ impl Tree<'_> {
             Err(Errno::NOENT) => {}
             Err(Errno::NOTDIR) => return Err(refused(dir, "a file stands where it needs a directory")),
             other => {
-                return other
-                    .map(Rc::new)
-                    .map_err(|errno| failed("open the directory", dir, errno));
+                let at = other.map_err(|errno| failed("open the directory", dir, errno))?;
+                let stat = fs::fstat(&at).map_err(|errno| failed("look at", dir, errno))?;
+                self.parent_gives_group = stat.st_mode & 0o2000 != 0;
+                return Ok(Rc::new(at));
             }
         }
         let (above, name) = split(dir);
@@ -465,11 +484,24 @@ impl Tree<'_> {
         }
         let made =
             open_directory(at.as_fd(), name).map_err(|errno| failed("open the directory", dir, errno))?;
+        fs::fchown(&made, Some(uid(0)), Some(gid(0))).map_err(|errno| failed("chown", dir, errno))?;
         fs::fchmod(&made, Mode::from_raw_mode(0o755)).map_err(|errno| failed("chmod", dir, errno))?;
+        self.parent_gives_group = false;
         Ok(Rc::new(made))
     }
 
     fn finish(mut self) -> Result<(Tally, Unsettled), ExtractError> {
+        for (path, acl) in &self.default_acls {
+            let made = match open_in_root(self.root, path) {
+                Ok(made) => made,
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(errno) => return Err(failed("open the directory", path, errno)),
+            };
+            match fs::fsetxattr(&made, "system.posix_acl_default", acl, XattrFlags::empty()) {
+                Ok(()) | Err(Errno::NOTSUP) => {}
+                Err(errno) => return Err(failed("set the access list of", path, errno)),
+            }
+        }
         for (path, times) in self.times.iter().rev() {
             let made = match open_in_root(self.root, path) {
                 Ok(made) => made,
@@ -598,6 +630,36 @@ fn wanted_xattrs(entry: &Entry) -> impl Iterator<Item = (&OsStr, &[u8])> {
         .iter()
         .filter(|(key, _)| !key.starts_with(b"trusted.overlay.") && !key.starts_with(b"user.overlay."))
         .map(|(key, value)| (OsStr::from_bytes(key), value.as_slice()))
+}
+
+/// Writes bytes, but leaves out what is nothing but zeros: a file of a terabyte with nothing in it (`/var/log/lastlog`) was
+/// sparse once. `true`: the last ones were left out, so the file must be given its length.
+fn write_sparse(file: BorrowedFd<'_>, bytes: &[u8]) -> Result<bool, Errno> {
+    const PIECE: usize = 16 << 10;
+    // Small ends are written: a hole of less than a block saves nothing.
+    let is_hole = |piece: &[u8]| {
+        piece.len() >= 4096
+            && piece
+                .chunks(512)
+                .all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
+    };
+    let after = |at: usize| (at + PIECE).min(bytes.len());
+    let (mut at, mut ends_in_hole) = (0, false);
+    while at < bytes.len() {
+        let mut end = after(at);
+        ends_in_hole = is_hole(&bytes[at..end]);
+        while end < bytes.len() && is_hole(&bytes[end..after(end)]) == ends_in_hole {
+            end = after(end);
+        }
+        if ends_in_hole {
+            let step = i64::try_from(end - at).unwrap_or(0);
+            fs::seek(file, fs::SeekFrom::Current(step))?;
+        } else {
+            write_all(file, &bytes[at..end])?;
+        }
+        at = end;
+    }
+    Ok(ends_in_hole)
 }
 
 /// Attributes that a file system or kernel may not know; file capabilities and ACLs are not among them.

@@ -11,7 +11,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::{SystemTime, UNIX_EPOCH},
@@ -58,7 +58,7 @@ pub(crate) fn guarded(folder: &Path) -> Option<Guarded> {
     Some(Guarded { server, scopes })
 }
 
-fn answer(mut stream: &TcpStream, folder: &PathBuf, noted: &Mutex<Vec<Vec<String>>>) -> std::io::Result<()> {
+fn answer(mut stream: &TcpStream, folder: &Path, noted: &Mutex<Vec<Vec<String>>>) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     let request = lines.next().unwrap_or(Ok(String::new()))?;
     let mut user = None;
