@@ -8,7 +8,7 @@
 //! | 7 voice | `cli` |
 //! | 6 verbs | `engine`, `api` |
 //! | 5 time | `scheduler`, `supervisor` |
-//! | 4 hands | `network`, `dns`, `logs`, `volumes` |
+//! | 4 hands | `network`, `dns`, `logs`, `overlays`, `volumes` |
 //! | 3 judgement | `project`, `plan` |
 //! | 2 | `graph`, `state` |
 //! | 1 words | `model` |
@@ -23,6 +23,7 @@ pub mod graph;
 pub mod logs;
 pub mod model;
 pub mod network;
+pub mod overlays;
 pub mod plan;
 pub mod project;
 pub mod scheduler;

@@ -4,7 +4,7 @@
 //! <state>/images/            the image store (runtime::image)
 //! <state>/containers/<id>/   one folder per container (runtime::container), with our `service.json`
 //! <state>/volumes/<name>/    named volumes: `volume.json`, `data/`
-//! <state>/projects/<name>/   `project.json` (as last applied), `events.jsonl`,
+//! <state>/projects/<name>/   `project.json` (as last applied), `events.jsonl`, `overlays/`,
 //!                            `logs/<place>/` (of the container that was there before)
 //! <state>/told/<name>.json   what was said about the user's own data, once
 //! <run>/projects/<name>/     `engine.sock`, `engine.lock`, `turn.lock`
@@ -118,6 +118,12 @@ impl Roots {
     /// Where logs of containers are that others took the place of.
     pub fn previous_logs(&self, name: &ProjectName) -> PathBuf {
         self.project(name).join("logs")
+    }
+
+    /// The discardable layers of a project's binds, or of one place (`web-1`).
+    pub fn overlays(&self, name: &ProjectName, place: Option<&str>) -> PathBuf {
+        let all = self.project(name).join("overlays");
+        place.map_or(all.clone(), |place| all.join(place))
     }
 
     /// A project's sockets and locks.

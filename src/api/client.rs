@@ -150,6 +150,8 @@ impl Client {
             .open(&log)
             .map_err(spawn)?;
         let mut child = Command::new("/proc/self/exe")
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| is_for_engine(&name.to_string_lossy())))
             .arg("engine")
             .arg("--state")
             .arg(&self.roots.state)
@@ -183,6 +185,43 @@ impl Client {
         }
         self.connect().map_err(not_ready)
     }
+}
+
+/// Whether an engine gets this variable of whoever starts it. An engine outlives the command by far, and what the caller
+/// has in the environment for other programs, secrets among it, is not its business: values that a project refers to are
+/// sent with the request and never stored.
+fn is_for_engine(name: &str) -> bool {
+    const NAMES: [&str; 24] = [
+        "DBUS_SESSION_BUS_ADDRESS",
+        "DISPLAY",
+        "DOCKER_CONFIG",
+        "GNUPGHOME",
+        "HOME",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "LANG",
+        "LOGNAME",
+        "NO_PROXY",
+        "ALL_PROXY",
+        "PASSWORD_STORE_DIR",
+        "PATH",
+        "REGISTRY_AUTH_FILE",
+        "RUST_BACKTRACE",
+        "SHELL",
+        "SSH_AUTH_SOCK",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        "WAYLAND_DISPLAY",
+        "XDG_RUNTIME_DIR",
+    ];
+    let upper = name.to_ascii_uppercase();
+    NAMES.contains(&upper.as_str())
+        || ["BANYAN_", "LC_", "XDG_", "DOCKER_"]
+            .iter()
+            .any(|prefix| upper.starts_with(prefix))
 }
 
 /// The stream of messages that answers a request.

@@ -48,6 +48,13 @@ pub enum Request {
         /// Remove their anonymous volumes too.
         volumes: bool,
     },
+    /// Keep what services wrote to the discardable layers of their binds, or throw it away. They stop for it.
+    Apply {
+        /// Of whom.
+        select: Select,
+        /// Throw it away.
+        discard: bool,
+    },
     /// All containers of the project.
     List,
     /// Everything that happens from now on, until the client goes.

@@ -1,8 +1,8 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
 use super::{
-    Exit, Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs, ps,
-    reference, run, scale, small, stats, system, top, up, volume, wait,
+    Exit, Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs,
+    overlay, ps, reference, run, scale, small, stats, system, top, up, volume, wait, why,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -119,6 +119,10 @@ pub enum Command {
     Stats(stats::Stats),
     /// Copy files between services and this machine
     Cp(files::Cp),
+    /// Show what services changed under the discardable layers of their binds (`x-banyan.overlay`)
+    Diff(overlay::Diff),
+    /// Write what services changed under such layers into the folders of this machine
+    Apply(overlay::Apply),
     /// Write the files of a service's container as a tar archive
     Export(files::Export),
     /// Make an image of a service's container
@@ -156,6 +160,8 @@ pub enum Command {
     Ls(small::List),
     /// Show what happens to containers, as it happens
     Events(events::Events),
+    /// Tell how a service came to be as it is: what it waits for, why it was made anew, its last exit and probes
+    Why(why::Why),
     /// List images of the project's containers
     Images(small::Images),
     /// Work with images
@@ -206,6 +212,8 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Top(args) => top::run(global, args),
         Command::Stats(args) => stats::run(global, args),
         Command::Cp(args) => files::cp(global, args),
+        Command::Diff(args) => overlay::diff(global, args),
+        Command::Apply(args) => overlay::apply(global, args),
         Command::Export(args) => files::export(global, args),
         Command::Commit(args) => files::commit(global, args),
         Command::Create(args) => up::create(global, args),
@@ -224,6 +232,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Port(args) => small::port(global, args),
         Command::Ls(args) => small::list(global, args),
         Command::Events(args) => events::run(global, args),
+        Command::Why(args) => why::run(global, args),
         Command::Images(args) => small::images(global, args),
         Command::Image(command) => image::run(command, global),
         Command::System(command) => system::run(command, global),

@@ -25,6 +25,7 @@ mod lifecycle;
 mod log_lines;
 mod logs;
 pub mod oci;
+mod overlay;
 mod pin;
 mod progress;
 mod ps;
@@ -44,6 +45,7 @@ mod top;
 mod up;
 mod volume;
 mod wait;
+mod why;
 
 pub use args::{Ansi, Cli, Global, Progress};
 pub use exit::Exit;

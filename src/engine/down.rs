@@ -179,6 +179,7 @@ fn forget(engine: &Engine) {
     }
     let folder = engine.roots.project(&engine.name);
     let _ = std::fs::remove_dir_all(engine.roots.previous_logs(&engine.name));
+    let _ = std::fs::remove_dir_all(engine.roots.overlays(&engine.name, None));
     let _ = std::fs::remove_file(folder.join("engine.log"));
     let _ = std::fs::remove_dir(folder);
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     api::wire::{Failure, Fault, Level, Run, Up},
     model::{Condition, MountKind, NetworkMode, Project, Service, ServiceName, hash_of},
+    overlays::{Over, Overlay},
     plan::{Action, Phase, Plan, Slot},
     volumes::Volume,
 };
@@ -46,6 +47,8 @@ pub struct Execution {
     anonymous: Anonymous,
     /// The log of a removed container can still be read: another takes its place, or its failure is undone.
     keep_logs: bool,
+    /// Why containers are made, by place, for the project's history.
+    reasons: Mutex<BTreeMap<Slot, String>>,
     obtained: Mutex<BTreeMap<ServiceName, Arc<Image>>>,
     /// Services of which a container was made in this walk; `None` when the walk only stops, starts or removes.
     renewed: Option<Mutex<BTreeSet<ServiceName>>>,
@@ -113,10 +116,18 @@ impl Execution {
                 Anonymous::TakeOver
             },
             keep_logs: false,
+            reasons: Mutex::new(BTreeMap::new()),
             obtained: Mutex::new(BTreeMap::new()),
             renewed: None,
             stays: Mutex::new(BTreeSet::new()),
             made: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Remembers why a container is made, from the plan's step.
+    pub fn explain(&self, action: &Action, why: &str) {
+        if let Action::Create { slot, .. } = action {
+            super::lock(&self.reasons).insert(slot.clone(), why.to_owned());
         }
     }
 
@@ -247,6 +258,13 @@ impl Execution {
         let record = self
             .draft(&project, service, slot, &image, before.first().map(Arc::as_ref))
             .await?;
+        if let Some(old) = before.first() {
+            let changed = old.record().service.differences(service);
+            let mut reasons = super::lock(&self.reasons);
+            if let (Some(why), false) = (reasons.get_mut(slot), changed.is_empty()) {
+                *why = format!("{why}: {}", changed.join(", "));
+            }
+        }
         let new = before.is_empty();
         let keeper = self
             .make(record, image.id)
@@ -328,7 +346,10 @@ impl Execution {
             }
             return Err(failure);
         }
-        self.engine.events.tell(&keeper.record(), "create", &[]);
+        let record = keeper.record();
+        let why = super::lock(&self.reasons).get(&record.slot).cloned();
+        let attributes: Vec<_> = why.into_iter().map(|why| ("why", why)).collect();
+        self.engine.events.tell(&record, "create", &attributes);
         Ok(keeper)
     }
 
@@ -347,7 +368,7 @@ impl Execution {
             .clone()
             .unwrap_or_else(|| format!("{}-{}-{}", project.name, slot.service, slot.number));
         let endpoints = self.engine.networks.allocate(project, service, slot)?;
-        let (mounts, anonymous, volumes) = self.mounts(project, service, image, before)?;
+        let (mounts, anonymous, volumes) = self.mounts(project, service, slot, image, before)?;
         super::guard::look(&self.engine, project, service, image, &self.voice);
         let mut labels = image.config.labels.clone();
         labels.extend(service.labels.clone());
@@ -406,6 +427,7 @@ impl Execution {
         &self,
         project: &Project,
         service: &Service,
+        slot: &Slot,
         image: &Image,
         before: Option<&Keeper>,
     ) -> Outcome<(Vec<rootfs::Mount>, BTreeMap<String, String>, Vec<String>)> {
@@ -424,6 +446,18 @@ impl Execution {
                 .get(&format!("volumes[{index}]"))
                 .or(service.place.as_ref());
             let kind = match &mount.kind {
+                MountKind::Bind {
+                    source,
+                    create,
+                    overlay: true,
+                    ..
+                } => {
+                    if !source.exists() {
+                        missing_bind(source, *create).map_err(|failure| failure.at(place))?;
+                    }
+                    self.overlay(slot, source, &mount.target)
+                        .map_err(|failure| failure.at(place))?
+                }
                 MountKind::Bind {
                     source,
                     create,
@@ -507,6 +541,28 @@ impl Execution {
         }
         self.mounts_from(service, &mut made)?;
         Ok((made, anonymous, volumes))
+    }
+
+    /// A bind whose changes go to a layer of the place's own. The container that this one replaces may still use the
+    /// layer while this one waits at its barrier: nothing of the new mount is read or written before the old one ended.
+    fn overlay(&self, slot: &Slot, source: &std::path::Path, target: &str) -> Outcome<rootfs::MountKind> {
+        let folder = self
+            .engine
+            .roots
+            .overlays(&self.engine.name, Some(&slot.to_string()));
+        let over = Over {
+            source: source.to_owned(),
+            target: target.to_owned(),
+        };
+        let layer = Overlay::ensure(&folder, &over).map_err(|error| {
+            let what = format!("cannot lay a discardable layer over `{}`", source.display());
+            Failure::caused(Fault::Asked, what, &error)
+        })?;
+        Ok(rootfs::MountKind::OverlayBind {
+            lower: vec![over.source],
+            upper: layer.upper(),
+            work: layer.work(),
+        })
     }
 
     /// `volumes_from`: what other containers mount, unless this one mounts something there itself.

@@ -20,7 +20,7 @@ pub async fn stop(engine: &Arc<Engine>, select: Select, voice: &Voice) -> Outcom
     stop_all(engine, &select, voice).await
 }
 
-async fn stop_all(engine: &Arc<Engine>, select: &Select, voice: &Voice) -> Outcome {
+pub(super) async fn stop_all(engine: &Arc<Engine>, select: &Select, voice: &Voice) -> Outcome {
     let project = engine.project()?;
     check(engine, project.as_deref(), &select.services)?;
     let observed = Observed {
@@ -62,7 +62,7 @@ pub async fn start(engine: &Arc<Engine>, select: Select, voice: &Voice) -> Outco
     start_all(engine, &select, voice).await
 }
 
-async fn start_all(engine: &Arc<Engine>, select: &Select, voice: &Voice) -> Outcome {
+pub(super) async fn start_all(engine: &Arc<Engine>, select: &Select, voice: &Voice) -> Outcome {
     let Some(project) = engine.project()? else {
         return Err(Failure::new(
             Fault::Asked,
@@ -245,13 +245,13 @@ fn running(engine: &Engine, select: &Select) -> Outcome<Vec<Arc<Keeper>>> {
     Ok(chosen(engine, select).into_iter().filter(up).collect())
 }
 
-fn chosen(engine: &Engine, select: &Select) -> Vec<Arc<Keeper>> {
+pub(super) fn chosen(engine: &Engine, select: &Select) -> Vec<Arc<Keeper>> {
     let wanted =
         |keeper: &Arc<Keeper>| select.services.is_empty() || select.services.contains(&keeper.slot().service);
     engine.keepers().into_iter().filter(wanted).collect()
 }
 
-fn check(engine: &Engine, project: Option<&Project>, services: &BTreeSet<ServiceName>) -> Outcome {
+pub(super) fn check(engine: &Engine, project: Option<&Project>, services: &BTreeSet<ServiceName>) -> Outcome {
     let known = |name: &ServiceName| {
         project.is_some_and(|p| p.services.contains_key(name) || p.disabled.contains_key(name))
             || engine

@@ -25,6 +25,7 @@ pub mod names;
 pub mod networks;
 pub mod observe;
 pub mod one_off;
+pub mod overlay;
 pub mod pre_start;
 pub mod probing;
 pub mod record;

@@ -298,6 +298,7 @@ async fn answer(engine: &Arc<Engine>, request: Request, voice: &Voice) -> Outcom
             stop,
             volumes,
         } => lifecycle::remove(engine, select, stop, volumes, voice).await,
+        Request::Apply { select, discard } => super::overlay::apply(engine, select, discard, voice).await,
         Request::List => {
             voice.say(Message::Containers {
                 list: observe::live(engine),

@@ -12,7 +12,7 @@ use super::{Engine, Outcome, Voice, execute::Execution, images, observe};
 use crate::{
     api::wire::{Failure, Fault, ImagesOnly, Level, Message, StepState, Up},
     graph::Graph,
-    model::{Condition, Mount, MountKind, Project, ServiceName, hash_of},
+    model::{Condition, MountKind, Project, ServiceName, hash_of},
     plan::{Action, Desired, Observed, Plan, Recreate, StepId, reconcile},
     scheduler::{self, Walked},
 };
@@ -68,19 +68,11 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
 /// The first such thing.
 pub fn refuse_unsupported(project: &Project, services: &BTreeSet<ServiceName>) -> Outcome {
     for service in services.iter().filter_map(|name| project.services.get(name)) {
-        let overlay = |mount: &Mount| matches!(mount.kind, MountKind::Bind { overlay: true, .. });
         let external = service
             .networks
             .keys()
             .any(|key| project.networks.get(key).is_some_and(|n| n.external));
-        let unsupported = [
-            (
-                service.mounts.iter().any(overlay),
-                "an overlay bind",
-                "use a plain bind, or `:ro`",
-            ),
-            (external, "an external network", "use a network of the project"),
-        ];
+        let unsupported = [(external, "an external network", "use a network of the project")];
         if let Some((_, what, instead)) = unsupported.iter().find(|(asked, ..)| *asked) {
             return Err(Failure::new(
                 Fault::ProjectFile,
@@ -312,6 +304,7 @@ pub async fn walk(execution: &Arc<Execution>, plan: &Plan, limit: usize) -> Walk
     let stop = execution.engine.interrupted();
     scheduler::walk(&plan.graph, limit, stop, |id, halt| {
         let (execution, action) = (execution.clone(), plan.graph[id].action.clone());
+        execution.explain(&action, &plan.graph[id].why);
         async move {
             execution.voice.say(Message::Step {
                 step: number(id),

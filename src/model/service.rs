@@ -172,7 +172,36 @@ impl Service {
     /// Hash of what a container of this service depends on. What can change without making containers anew (build,
     /// pull policy, number of replicas, order, profiles, positions in the file) does not count, as in docker compose.
     pub fn config_hash(&self) -> String {
-        let counted = Self {
+        hash_of(&self.counted())
+    }
+
+    /// Names of what differs in another version of this service and makes containers anew; parts of mappings one by one
+    /// (`environment.A`). Names only: values may be nobody's business.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let value = |service: &Self| serde_json::to_value(service.counted()).unwrap_or_default();
+        let (mine, theirs) = (value(self), value(other));
+        let mut names = Vec::new();
+        for (key, mine) in mine.as_object().into_iter().flatten() {
+            let theirs = &theirs[key];
+            match (mine.as_object(), theirs.as_object()) {
+                _ if mine == theirs => {}
+                (Some(mine), Some(theirs)) => {
+                    let keys: std::collections::BTreeSet<&String> =
+                        mine.keys().chain(theirs.keys()).collect();
+                    let changed = keys
+                        .into_iter()
+                        .filter(|part| mine.get(*part) != theirs.get(*part));
+                    names.extend(changed.map(|part| format!("{key}.{part}")));
+                }
+                _ => names.push(key.clone()),
+            }
+        }
+        names
+    }
+
+    /// Itself with everything that does not count at its default.
+    fn counted(&self) -> Self {
+        Self {
             place: None,
             places: BTreeMap::new(),
             image: ImageSource {
@@ -186,8 +215,7 @@ impl Service {
             depends_on: BTreeMap::new(),
             watch: Vec::new(),
             ..self.clone()
-        };
-        hash_of(&counted)
+        }
     }
 
     /// A service that runs `image` and has the default of every other key.

@@ -323,7 +323,7 @@ fn mounts(node: &mut Node, trail: &Trail<'_>, report: &mut Report) {
                 for option in &mount.unknown {
                     report
                         .warning(item.span, format!("the mount option `{option}` means nothing and is ignored"))
-                        .hint("known options: `ro`, `rw`, `z`, `Z`, `nocopy`, `cached`, `rshared` and its relatives");
+                        .hint("known options: `ro`, `rw`, `z`, `Z`, `nocopy`, `overlay`, `cached`, `rshared` and its relatives");
                 }
                 *item = mount_node(&mount, item.span);
             }
@@ -354,6 +354,10 @@ fn mount_node(mount: &short::Mount, span: Span) -> Node {
         text("target", &short::clean(&mount.target)),
         flag("read_only", mount.read_only),
         Some(entry(kind, Value::Map(details), span)),
+        mount.overlay.then(|| {
+            let own = Map::from_iter([entry("overlay", Value::Bool(true), span)]);
+            entry("x-banyan", Value::Map(own), span)
+        }),
     ];
     Node::map(fields.into_iter().flatten().collect(), span)
 }

@@ -143,6 +143,8 @@ pub(crate) struct Mount {
     pub(crate) read_only: bool,
     pub(crate) bind: bool,
     pub(crate) nocopy: bool,
+    /// `x-banyan.overlay`.
+    pub(crate) overlay: bool,
     pub(crate) propagation: Option<String>,
     pub(crate) selinux: Option<String>,
     /// `cached`, `delegated`, `consistent`: for other platforms.
@@ -186,6 +188,7 @@ pub(crate) fn mount(text: &str) -> Result<Mount, Wrong> {
             "ro" => mount.read_only = true,
             "rw" => mount.read_only = false,
             "nocopy" => mount.nocopy = true,
+            "overlay" if mount.bind => mount.overlay = true,
             "z" | "Z" => mount.selinux = Some(option.into()),
             "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
                 mount.propagation = Some(option.into());
