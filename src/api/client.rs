@@ -84,7 +84,14 @@ impl Client {
         loop {
             let stream = match self.connect() {
                 Ok(stream) => stream,
-                Err(_) => self.start_and_connect()?,
+                Err(_) => match self.start_and_connect() {
+                    // Its predecessor, which was just ending, took the socket's folder away with its own.
+                    Err(ClientError::NotReady { cause, .. }) if tries > 1 && is_gone(&cause) => {
+                        tries -= 1;
+                        continue;
+                    }
+                    started => started?,
+                },
             };
             tries -= 1;
             // An engine with nothing left to do may end just as it is asked: then another is started.
@@ -222,6 +229,14 @@ fn is_for_engine(name: &str) -> bool {
         || ["BANYAN_", "LC_", "XDG_", "DOCKER_"]
             .iter()
             .any(|prefix| upper.starts_with(prefix))
+}
+
+/// Whether a socket, or the folder it was in, is not there.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
 }
 
 /// The stream of messages that answers a request.

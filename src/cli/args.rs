@@ -1,8 +1,8 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
 use super::{
-    Exit, Outcome, attach, down, engine, events, exec, files, image, lifecycle, lifecycle::Verb, logs,
-    overlay, ps, reference, run, scale, small, stats, system, top, up, volume, wait, why,
+    Exit, Outcome, attach, down, engine, events, exec, files, image, images, lifecycle, lifecycle::Verb,
+    logs, overlay, ps, reference, run, scale, small, stats, system, top, up, volume, wait, why,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -54,6 +54,12 @@ pub struct Global {
     /// Most steps done at the same time (0: as many as are ready)
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub parallel: usize,
+    /// Show no transfers.
+    #[arg(skip)]
+    pub quiet_pull: bool,
+    /// Show no output of builds.
+    #[arg(skip)]
+    pub quiet_build: bool,
     /// Folder of all state: images, containers, volumes
     #[arg(long, value_name = "DIR", env = "BANYAN_ROOT", hide_env_values = true)]
     pub root: Option<PathBuf>,
@@ -163,7 +169,7 @@ pub enum Command {
     /// Tell how a service came to be as it is: what it waits for, why it was made anew, its last exit and probes
     Why(why::Why),
     /// List images of the project's containers
-    Images(small::Images),
+    Images(images::Images),
     /// Work with images
     Image(image::Image),
     /// Disk space of everything, and removing what nobody uses
@@ -233,7 +239,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Ls(args) => small::list(global, args),
         Command::Events(args) => events::run(global, args),
         Command::Why(args) => why::run(global, args),
-        Command::Images(args) => small::images(global, args),
+        Command::Images(args) => images::run(global, args),
         Command::Image(command) => image::run(command, global),
         Command::System(command) => system::run(command, global),
         Command::Login(command) => command.run(),

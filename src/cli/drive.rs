@@ -3,7 +3,7 @@
 use super::{CommandError, Exit, Global, interrupt, progress::View, terminal};
 use crate::api::{
     client::{Answer, Client, ClientError},
-    wire::{Failure, Fault, Message, Request},
+    wire::{Failure, Fault, Level, Message, Request},
 };
 use std::{
     ops::ControlFlow,
@@ -95,7 +95,9 @@ pub(super) fn drive_until(
                     return Err(failed(&failure));
                 }
                 message => {
-                    view.take(&message);
+                    if !hidden(global, &message) {
+                        view.take(&message);
+                    }
                     if also(&message).is_break() {
                         view.finish();
                         return Ok(connection.map(|stream| Held { stream, heard }));
@@ -131,6 +133,15 @@ pub(super) fn drive_until(
                 ));
             }
         }
+    }
+}
+
+/// What `--quiet-pull` and `--quiet-build` leave out.
+fn hidden(global: &Global, message: &Message) -> bool {
+    match message {
+        Message::Transfer { .. } => global.quiet_pull,
+        Message::Note { level, .. } => global.quiet_build && *level == Level::Output,
+        _ => false,
     }
 }
 

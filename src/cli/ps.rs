@@ -1,6 +1,6 @@
 //! `banyan ps`: the project's containers.
 
-use super::{CommandError, Exit, Global, Outcome, context, table};
+use super::{CommandError, Exit, Global, Outcome, context, format::Format, table};
 use crate::{
     api::wire::{ContainerInfo, Message, Published, Request},
     plan::Phase,
@@ -24,9 +24,12 @@ pub struct Ps {
     /// Only names of services
     #[arg(long = "services")]
     services_only: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-    format: String,
+    /// `table`, `json`, or a template: `{{.Name}} {{.State}}`, with a header after `table `
+    #[arg(long, default_value = "table")]
+    format: Format,
+    /// Containers of services that are not in the project, too
+    #[arg(long, num_args = 0..=1, require_equals = true, value_name = "BOOL", default_value_t = true, default_missing_value = "true")]
+    orphans: bool,
     /// Only containers in these states: created, running, paused, restarting, exited
     #[arg(long)]
     status: Vec<String>,
@@ -48,6 +51,13 @@ pub struct Ps {
 pub(super) fn run(global: &Global, args: &Ps) -> Outcome {
     let name = context::project_name(global)?;
     let containers = list(global, &name)?;
+    let known = if args.orphans {
+        None
+    } else {
+        let project = context::load(global, &[])?;
+        let known = project.services.keys().chain(project.disabled.keys());
+        Some(known.cloned().collect::<std::collections::BTreeSet<_>>())
+    };
     let mut states = args.status.clone();
     for filter in &args.filter {
         match filter.split_once('=') {
@@ -69,17 +79,19 @@ pub(super) fn run(global: &Global, args: &Ps) -> Outcome {
             }
         })
         .filter(|c| args.all || !c.one_off || is_up(c))
+        .filter(|c| known.as_ref().is_none_or(|known| known.contains(&c.slot.service)))
         .collect();
+    let objects = || shown.iter().map(|c| as_json(c, args.probes)).collect::<Vec<_>>();
     let text = if args.quiet {
         shown.iter().map(|c| format!("{}\n", c.id)).collect()
     } else if args.services_only {
         let names: std::collections::BTreeSet<_> = shown.iter().map(|c| c.slot.service.as_str()).collect();
         names.into_iter().map(|name| format!("{name}\n")).collect()
-    } else if args.format == "json" {
-        shown
-            .iter()
-            .map(|c| format!("{}\n", as_json(c, args.probes)))
-            .collect()
+    } else if args.format != Format::Table {
+        let rendered = args.format.render(&objects());
+        rendered
+            .map_err(|why| CommandError::new(Exit::Usage, why))?
+            .unwrap_or_default()
     } else {
         if !args.probes {
             tell_unhealthy(&shown);

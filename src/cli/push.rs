@@ -22,6 +22,18 @@ pub struct Push {
     quiet: bool,
 }
 
+impl Push {
+    /// For services that were just built.
+    pub(super) fn of(services: Vec<String>, include_deps: bool, quiet: bool) -> Self {
+        Self {
+            services,
+            include_deps,
+            ignore_push_failures: false,
+            quiet,
+        }
+    }
+}
+
 /// Pushes every image once, in the order of names.
 ///
 /// # Errors

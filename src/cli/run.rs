@@ -141,11 +141,12 @@ pub(super) fn run(global: &Global, args: &Run) -> Outcome {
         },
         service,
     };
-    start_and_follow(
-        &up::quiet(global, args.quiet || args.quiet_pull || args.quiet_build),
-        args,
-        wanted,
-    )
+    let global = Global {
+        quiet_pull: args.quiet_pull,
+        quiet_build: args.quiet_build,
+        ..up::quiet(global, args.quiet)
+    };
+    start_and_follow(&global, args, wanted)
 }
 
 fn start_and_follow(global: &Global, args: &Run, wanted: Wanted) -> Outcome {

@@ -1,4 +1,4 @@
-//! Small commands that only show: `port`, `ls`, `images`, `version`.
+//! Small commands that only show: `port`, `ls`, `version`.
 
 use super::{CommandError, Exit, Global, Outcome, context, exec, print, ps, table};
 use crate::{
@@ -30,20 +30,10 @@ pub struct List {
     /// Stopped projects too
     #[arg(short, long)]
     all: bool,
+    /// Only projects whose name has this text: `name=TEXT`
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
     /// Only names
-    #[arg(short, long)]
-    quiet: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-    format: String,
-}
-
-/// Flags of `images`.
-#[derive(Debug, Clone, Args)]
-pub struct Images {
-    /// Only these services
-    services: Vec<String>,
-    /// Only ids
     #[arg(short, long)]
     quiet: bool,
     /// `table` or `json`
@@ -105,11 +95,22 @@ pub(super) fn list(global: &Global, args: &List) -> Outcome {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         entries => Some(entries.map_err(|error| fail(&error))?),
     };
+    let mut wanted = Vec::new();
+    for filter in &args.filter {
+        let Some(("name", text)) = filter.split_once('=') else {
+            let error = CommandError::new(Exit::Usage, format!("`{filter}` is not a filter"));
+            return Err(error.hint("the one filter is `name=TEXT`"));
+        };
+        wanted.push(text);
+    }
     let mut rows = Vec::new();
     for entry in entries.into_iter().flatten().flatten() {
         let Ok(name) = ProjectName::new(entry.file_name().to_string_lossy().into_owned()) else {
             continue;
         };
+        if !wanted.iter().all(|text| name.as_str().contains(text)) {
+            continue;
+        }
         let containers = ps::list(global, &name)?;
         let running = containers
             .iter()
@@ -152,72 +153,6 @@ pub(super) fn list(global: &Global, args: &List) -> Outcome {
             .map(|(name, status, files)| vec![name, status, files])
             .collect();
         table::table(&["NAME", "STATUS", "CONFIG FILES"], &rows)
-    };
-    print(&text);
-    Ok(Exit::Success)
-}
-
-/// Images that the project's containers were made from.
-///
-/// # Errors
-/// When they cannot be read.
-pub(super) fn images(global: &Global, args: &Images) -> Outcome {
-    let name = context::project_name(global)?;
-    let roots = context::roots(global);
-    let records = Record::of_project(&roots, name.as_str())
-        .map_err(|error| CommandError::caused(Exit::Host, "cannot read the project's containers", &error))?;
-    let records: Vec<_> = records
-        .into_iter()
-        .filter(|r| args.services.is_empty() || args.services.iter().any(|s| s == r.slot.service.as_str()))
-        .collect();
-    let parts = |record: &Record| {
-        let reference = record
-            .service
-            .image
-            .name
-            .parse::<banyan_runtime::image::Reference>()
-            .ok();
-        let repository = reference.as_ref().map_or_else(
-            || record.service.image.name.clone(),
-            banyan_runtime::image::Reference::familiar_repository,
-        );
-        let tag = reference
-            .as_ref()
-            .and_then(|r| r.tag().map(str::to_owned))
-            .unwrap_or_else(|| "latest".into());
-        let id = record
-            .image
-            .strip_prefix("sha256:")
-            .unwrap_or(&record.image)
-            .to_owned();
-        (repository, tag, id)
-    };
-    let text = if args.quiet {
-        let ids: std::collections::BTreeSet<_> = records.iter().map(|record| parts(record).2).collect();
-        ids.into_iter().map(|id| format!("{id}\n")).collect()
-    } else if args.format == "json" {
-        let list: Vec<_> = records
-            .iter()
-            .map(|record| {
-                let (repository, tag, id) = parts(record);
-                json!({"ID": format!("sha256:{id}"), "ContainerName": record.name, "Repository": repository, "Tag": tag})
-            })
-            .collect();
-        format!("{}\n", serde_json::Value::from(list))
-    } else {
-        let rows: Vec<_> = records
-            .iter()
-            .map(|record| {
-                let (repository, tag, id) = parts(record);
-                vec![
-                    record.name.clone(),
-                    repository,
-                    tag,
-                    id.get(..12).unwrap_or(&id).to_owned(),
-                ]
-            })
-            .collect();
-        table::table(&["CONTAINER", "REPOSITORY", "TAG", "IMAGE ID"], &rows)
     };
     print(&text);
     Ok(Exit::Success)

@@ -1,13 +1,13 @@
 //! `banyan stats`: what containers use, live.
 
-use super::{CommandError, Exit, Global, Outcome, context, print, ps, table, terminal};
+use super::{CommandError, Exit, Global, Outcome, context, format::Format, print, ps, table, terminal};
 use crate::{api::wire::ContainerInfo, plan::Phase, state::Roots};
 use banyan_runtime::{
     cgroup::Stats as Usage,
     container::{ContainerDir, Found},
 };
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     io::{IsTerminal, Write},
@@ -23,9 +23,9 @@ pub struct Stats {
     /// Containers that do not run, too
     #[arg(short, long)]
     all: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-    format: String,
+    /// `table`, `json`, or a template: `{{.Name}} {{.CPUPerc}}`
+    #[arg(long, default_value = "table")]
+    format: Format,
     /// Once, not again and again
     #[arg(long)]
     no_stream: bool,
@@ -76,12 +76,13 @@ pub(super) fn run(global: &Global, args: &Stats) -> Outcome {
                 .iter()
                 .map(|c| row(c, before.get(&c.id), now.get(&c.id), memory, args.no_trunc))
                 .collect();
-            let text = if args.format == "json" {
-                as_json(&rows)
-            } else {
-                as_table(rows)
-            };
-            show(&text, live && !args.no_stream && args.format == "table")?;
+            let objects: Vec<_> = rows.iter().map(as_json).collect();
+            let rendered = args
+                .format
+                .render(&objects)
+                .map_err(|why| CommandError::new(Exit::Usage, why))?;
+            let text = rendered.unwrap_or_else(|| as_table(rows));
+            show(&text, live && !args.no_stream && args.format == Format::Table)?;
             if args.no_stream {
                 return Ok(Exit::Success);
             }
@@ -245,16 +246,12 @@ fn as_table(rows: Vec<Row>) -> String {
     table::table(&header, &rows)
 }
 
-/// One object a line, the fields of `docker compose stats --format json`.
-fn as_json(rows: &[Row]) -> String {
-    let line = |r: &Row| {
-        let object = json!({
-            "BlockIO": r.block, "CPUPerc": r.cpu, "Container": r.id, "ID": r.id, "MemPerc": r.memory_share,
-            "MemUsage": r.memory, "Name": r.name, "NetIO": r.network, "PIDs": r.pids,
-        });
-        format!("{object}\n")
-    };
-    rows.iter().map(line).collect()
+/// The fields of `docker compose stats --format json`.
+fn as_json(r: &Row) -> Value {
+    json!({
+        "BlockIO": r.block, "CPUPerc": r.cpu, "Container": r.id, "ID": r.id, "MemPerc": r.memory_share,
+        "MemUsage": r.memory, "Name": r.name, "NetIO": r.network, "PIDs": r.pids,
+    })
 }
 
 /// `1.5MiB`, as docker shows memory.

@@ -4,10 +4,10 @@
 //! 2. With `-d` or `--wait`: a summary with the addresses to open, and done.
 //! 3. Otherwise follow the output until everything has ended, or Ctrl-C, which stops in reverse order.
 
-use super::{CommandError, Exit, Global, Outcome, attached, context, drive, terminal};
+use super::{CommandError, Exit, Global, Outcome, attached, context, drive, push, terminal};
 use crate::{
     api::wire::{ContainerInfo, ImagesOnly, Message, Request, Up as Wanted},
-    model::{FileSource, Project, ServiceName},
+    model::{FileSource, Project, ServiceName, SshAgent},
     plan::Phase,
 };
 use clap::Args;
@@ -49,6 +49,19 @@ pub(super) struct Common {
     /// Show no progress of pulls
     #[arg(long)]
     quiet_pull: bool,
+    /// Show no output of builds
+    #[arg(long)]
+    quiet_build: bool,
+}
+
+impl Common {
+    fn quieted(&self, global: &Global) -> Global {
+        Global {
+            quiet_pull: self.quiet_pull,
+            quiet_build: self.quiet_build,
+            ..global.clone()
+        }
+    }
 }
 
 /// Flags of `create`.
@@ -136,7 +149,7 @@ pub(super) fn up(global: &Global, args: &Up) -> Outcome {
     if let Some(name) = &args.exit_code_from {
         known(&project, std::slice::from_ref(name))?;
     }
-    converge(global, wanted)?;
+    converge(&args.common.quieted(global), wanted)?;
     if global.dry_run {
         return Ok(Exit::Success);
     }
@@ -173,7 +186,7 @@ pub(super) fn up(global: &Global, args: &Up) -> Outcome {
 pub(super) fn create(global: &Global, args: &Create) -> Outcome {
     let mut wanted = wanted(global, &args.common)?;
     wanted.no_start = true;
-    converge(global, wanted)?;
+    converge(&args.common.quieted(global), wanted)?;
     Ok(Exit::Success)
 }
 
@@ -237,6 +250,12 @@ pub struct Build {
     /// Services that the named ones depend on, too
     #[arg(long)]
     with_dependencies: bool,
+    /// Push the images when all are built
+    #[arg(long)]
+    push: bool,
+    /// Agent for `RUN --mount=type=ssh`: `default`, or ID=SOCKET; may be given several times
+    #[arg(long, value_name = "ID[=SOCKET]")]
+    ssh: Vec<String>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -250,6 +269,12 @@ pub struct Pull {
     /// When: `always`, or only what is `missing`
     #[arg(long, default_value = "always", value_parser = ["always", "missing"])]
     policy: String,
+    /// Leave out images that can be built (they are always left out)
+    #[arg(long)]
+    ignore_buildable: bool,
+    /// Pull what can be pulled, and succeed whatever fails
+    #[arg(long)]
+    ignore_pull_failures: bool,
     /// Services that the named ones depend on, too
     #[arg(long)]
     include_deps: bool,
@@ -281,8 +306,30 @@ pub(super) fn build(global: &Global, args: &Build) -> Outcome {
             };
             section.args.insert(name.to_owned(), value);
         }
+        for agent in &args.ssh {
+            let (id, path) = match agent.split_once('=') {
+                Some((id, path)) => (id, std::path::absolute(path).ok()),
+                None => (agent.as_str(), None),
+            };
+            section.ssh.retain(|known| known.id != id);
+            section.ssh.push(SshAgent {
+                id: id.to_owned(),
+                path,
+            });
+        }
     }
+    let built: Vec<String> = wanted
+        .project
+        .services
+        .values()
+        .filter(|service| service.image.build.is_some())
+        .map(|service| service.name.to_string())
+        .filter(|name| args.services.is_empty() || args.services.contains(name))
+        .collect();
     converge(&quiet(global, args.quiet), wanted)?;
+    if args.push && !built.is_empty() && !global.dry_run {
+        return push::run(global, &push::Push::of(built, args.with_dependencies, args.quiet));
+    }
     Ok(Exit::Success)
 }
 
@@ -294,7 +341,33 @@ pub(super) fn pull(global: &Global, args: &Pull) -> Outcome {
     let mut wanted = images_only(global, &args.services, ImagesOnly::Pull)?;
     wanted.pull = Some(args.policy.clone());
     wanted.no_deps = !args.include_deps;
-    converge(&quiet(global, args.quiet), wanted)?;
+    let global = quiet(global, args.quiet);
+    if !args.ignore_pull_failures {
+        converge(&global, wanted)?;
+        return Ok(Exit::Success);
+    }
+    // One after the other, so that each fails alone.
+    let with_dependencies = args.include_deps || wanted.services.is_empty();
+    let services: Vec<ServiceName> = if with_dependencies {
+        wanted.project.services.keys().cloned().collect()
+    } else {
+        wanted.services.iter().cloned().collect()
+    };
+    for service in services {
+        let one = Wanted {
+            services: [service].into(),
+            no_deps: true,
+            ..wanted.clone()
+        };
+        if let Err(error) = converge(&global, one) {
+            // Standard error may be closed.
+            let _ = write!(
+                std::io::stderr(),
+                "{}",
+                error.render().replacen("error:", "warning:", 1)
+            );
+        }
+    }
     Ok(Exit::Success)
 }
 
@@ -310,6 +383,7 @@ fn images_only(global: &Global, services: &[String], which: ImagesOnly) -> Resul
         scale: Vec::new(),
         yes: false,
         quiet_pull: false,
+        quiet_build: false,
     };
     Ok(Wanted {
         images_only: Some(which),

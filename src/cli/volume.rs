@@ -1,6 +1,6 @@
 //! `banyan volume …`: named volumes of this machine; `banyan volumes`: those of the project.
 
-use super::{CommandError, Exit, Global, Outcome, context, table};
+use super::{CommandError, Exit, Global, Outcome, context, format::Format, table};
 use crate::{
     engine::{events::now, record::Record},
     state::Roots,
@@ -35,9 +35,9 @@ pub struct List {
     /// Only names
     #[arg(short, long)]
     quiet: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-    format: String,
+    /// `table`, `json`, or a template: `{{.Name}}`
+    #[arg(long, default_value = "table")]
+    format: Format,
 }
 
 /// Flags of `volumes`.
@@ -46,9 +46,9 @@ pub struct OfProject {
     /// Only names
     #[arg(short, long)]
     quiet: bool,
-    /// `table` or `json`
-    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
-    format: String,
+    /// `table`, `json`, or a template: `{{.Name}}`
+    #[arg(long, default_value = "table")]
+    format: Format,
 }
 
 /// Flags of `volume create`.
@@ -147,25 +147,26 @@ fn in_use(roots: &Roots) -> BTreeSet<String> {
     used
 }
 
-fn list(volumes: Vec<Volume>, quiet: bool, format: &str) -> Outcome {
+fn list(volumes: Vec<Volume>, quiet: bool, format: &Format) -> Outcome {
     let text = if quiet {
         volumes
             .iter()
             .map(|volume| format!("{}\n", volume.name))
             .collect()
-    } else if format == "json" {
-        let line = |volume: &Volume| {
+    } else if *format != Format::Table {
+        let object = |volume: &Volume| {
             let labels: Vec<_> = volume
                 .labels
                 .iter()
                 .map(|(key, value)| format!("{key}={value}"))
                 .collect();
-            format!(
-                "{}\n",
-                json!({"Driver": "local", "Labels": labels.join(","), "Name": volume.name, "Scope": "local"})
-            )
+            json!({"Driver": "local", "Labels": labels.join(","), "Name": volume.name, "Scope": "local"})
         };
-        volumes.iter().map(line).collect()
+        let objects: Vec<_> = volumes.iter().map(object).collect();
+        let rendered = format.render(&objects);
+        rendered
+            .map_err(|why| CommandError::new(Exit::Usage, why))?
+            .unwrap_or_default()
     } else {
         let rows: Vec<_> = volumes
             .into_iter()
