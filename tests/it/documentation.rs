@@ -173,6 +173,66 @@ fn every_command_that_a_message_recommends_can_be_typed() {
     assert!(count > 10, "no messages were found");
 }
 
+/// Every command and flag of docker compose (`docs/reference` of docker/compose f729794, hidden ones left out).
+const DOCKER_COMPOSE: &str = include_str!("../docker-compose-flags.txt");
+
+#[test]
+fn a_flag_of_docker_compose_is_here_or_named_as_missing() {
+    use clap::CommandFactory;
+    let mut ours = Cli::command();
+    ours.build();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/from-docker-compose.md"))
+        .unwrap();
+    // Named as missing: the row of that name, and the last column of the table of commands.
+    let (everywhere, rest) = page.split_once("## Command by command").unwrap();
+    let commands = rest.split("\n## ").next().unwrap();
+    let commands = commands.replace("\\|", "");
+    let last = commands.lines().filter_map(|line| line.split('|').nth(4));
+    let row = everywhere.lines().find(|line| line.starts_with("| Missing |"));
+    let missing: String = row.into_iter().chain(last).collect::<Vec<_>>().join("\n");
+    let mut wrong = Vec::new();
+    for line in DOCKER_COMPOSE.lines() {
+        let (name, flags) = line.split_once(':').unwrap();
+        let top = name.split(' ').next().unwrap();
+        let command = if name == "-" {
+            Some(&ours)
+        } else {
+            name.split(' ')
+                .try_fold(&ours, |command, word| command.find_subcommand(word))
+        };
+        let Some(command) = command else {
+            if !missing.contains(&format!("`{top}`")) {
+                wrong.push(format!("{name} is not here"));
+            }
+            continue;
+        };
+        for flag in flags.split_whitespace() {
+            let (short, long) = flag
+                .split_once(',')
+                .map_or((None, flag), |(short, long)| (Some(short), long));
+            let found = command
+                .get_arguments()
+                .find(|arg| arg.get_long() == long.strip_prefix("--"));
+            let same =
+                found.is_some_and(|arg| short.is_none_or(|short| arg.get_short() == short.chars().nth(1)));
+            let spoken = if name == "-" {
+                format!("`{long}`")
+            } else {
+                format!("`{name} {long}`")
+            };
+            match (same, missing.contains(&spoken)) {
+                (false, false) => wrong.push(format!("{spoken} is not here and not named as missing")),
+                // Watching is named as a whole until every flag of it is here.
+                (true, true) if !spoken.contains("watch") => {
+                    wrong.push(format!("{spoken} is here and named as missing"))
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn completions_and_manual_pages_know_every_command() {
     let dir = tempfile::tempdir().unwrap();
