@@ -4,10 +4,12 @@
 //! <state>/images/            the image store (runtime::image)
 //! <state>/containers/<id>/   one folder per container (runtime::container), with our `service.json`
 //! <state>/volumes/<name>/    named volumes: `volume.json`, `data/`
+//! <state>/networks/<name>/   networks shared by projects: `network.json`, `addresses.json` (network::shared)
 //! <state>/projects/<name>/   `project.json` (as last applied), `events.jsonl`, `overlays/`,
 //!                            `logs/<place>/` (of the container that was there before)
 //! <state>/told/<name>.json   what was said about the user's own data, once
 //! <run>/projects/<name>/     `engine.sock`, `engine.lock`, `turn.lock`
+//! <run>/networks/<name>/     who is on a shared network now (network::shared)
 //! <run>/containers/<id>/     sockets of shims
 //! ```
 //!
@@ -88,6 +90,21 @@ impl Roots {
     /// All named volumes.
     pub fn volumes(&self) -> PathBuf {
         self.state.join("volumes")
+    }
+
+    /// All networks shared by projects.
+    pub fn networks(&self) -> PathBuf {
+        self.state.join("networks")
+    }
+
+    /// What a shared network keeps.
+    pub fn network(&self, name: &str) -> PathBuf {
+        self.networks().join(name)
+    }
+
+    /// Who is on a shared network now.
+    pub fn network_run(&self, name: &str) -> PathBuf {
+        self.run.join("networks").join(name)
     }
 
     /// All projects.

@@ -1,7 +1,7 @@
 //! Requests, events and answers. The only serde for the socket.
 
 use crate::{
-    model::{Place, Project, Service, ServiceName},
+    model::{Network, Place, Project, Service, ServiceName},
     plan::{Phase, Slot, Step},
     supervisor::health,
 };
@@ -57,6 +57,8 @@ pub enum Request {
     },
     /// All containers of the project.
     List,
+    /// All networks of the project that exist.
+    Networks,
     /// Everything that happens from now on, until the client goes.
     Events,
     /// Stop the operation under way.
@@ -214,10 +216,30 @@ pub enum Message {
         /// All of them.
         list: Vec<ContainerInfo>,
     },
+    /// The answer to `Networks`.
+    Networks {
+        /// All of them.
+        list: Vec<NetworkInfo>,
+    },
     /// The end: it worked.
     Done,
     /// The end: it did not.
     Failed(Box<Failure>),
+}
+
+/// A network that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkInfo {
+    /// What the project calls it.
+    pub key: String,
+    /// What it is.
+    pub network: Network,
+    /// When the oldest container on it was made, nanoseconds since 1970.
+    pub created: i64,
+    /// Subnets and gateways.
+    pub subnets: Vec<(String, IpAddr)>,
+    /// Running containers on it by id: name, Ethernet address, addresses.
+    pub containers: BTreeMap<String, (String, String, Vec<IpAddr>)>,
 }
 
 /// How far a step is.

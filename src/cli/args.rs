@@ -144,6 +144,9 @@ pub enum Command {
     /// Named volumes of this machine
     #[command(subcommand)]
     Volume(volume::VolumeCommand),
+    /// Networks that projects share
+    #[command(subcommand)]
+    Network(super::network::NetworkCommand),
     /// List the project's volumes
     Volumes(volume::OfProject),
     /// Start stopped containers
@@ -227,6 +230,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Pull(args) => up::pull(global, args),
         Command::Push(args) => super::push::run(global, args),
         Command::Volume(command) => volume::run(global, command),
+        Command::Network(command) => super::network::run(global, command),
         Command::Volumes(args) => volume::of_project(global, args),
         Command::Start(args) => lifecycle::run(global, &Verb::Start(args)),
         Command::Stop(args) => lifecycle::run(global, &Verb::Stop(args)),

@@ -26,6 +26,7 @@ mod interrupt;
 mod lifecycle;
 mod log_lines;
 mod logs;
+mod network;
 pub mod oci;
 mod overlay;
 mod pin;

@@ -105,7 +105,11 @@ impl View {
                     row.transfer = Some((what.clone(), *done, *total));
                 }
             }
-            Message::Event(_) | Message::Containers { .. } | Message::Done | Message::Failed(_) => {}
+            Message::Event(_)
+            | Message::Containers { .. }
+            | Message::Networks { .. }
+            | Message::Done
+            | Message::Failed(_) => {}
         }
         self.draw(false);
     }

@@ -2,9 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -99,6 +100,18 @@ pub struct Zones {
     index: RwLock<Arc<Index>>,
     /// Moves the start of every answer, so that replicas take turns.
     rotation: AtomicUsize,
+    /// What is done before every query.
+    first: First,
+}
+
+/// Something to do before every query.
+#[derive(Default)]
+struct First(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl fmt::Debug for First {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("First").field(&self.0.get().is_some()).finish()
+    }
 }
 
 impl Zones {
@@ -115,8 +128,18 @@ impl Zones {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
     }
 
+    /// Sets what is done before every query: a look at what others may have changed, which updates these zones. It is
+    /// on the way of every answer, so it must be quick when nothing has changed. The first one set stays.
+    pub fn look_first(&self, look: impl Fn() + Send + Sync + 'static) {
+        // Set already.
+        let _ = self.first.0.set(Box::new(look));
+    }
+
     /// What queries see now.
     pub fn index(&self) -> Arc<Index> {
+        if let Some(look) = self.first.0.get() {
+            look();
+        }
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -168,6 +168,7 @@ fn remove_volumes(engine: &Engine, project: &Project, voice: &Voice, failures: &
 
 /// Nothing of the project is left: its records go too.
 fn forget(engine: &Engine) {
+    engine.networks.shared.release(None);
     *super::lock(&engine.project) = None;
     for path in [
         engine.roots.project_file(&engine.name),

@@ -938,7 +938,7 @@ async fn launch(engine: &Arc<Engine>, keeper: &Arc<Keeper>) -> Outcome {
         )
     })?;
     let extras = Extras {
-        keep: engine.networks.hall_to_hold()?,
+        keep: engine.networks.halls_to_hold(&record)?,
         grants,
         engine: Some(own),
     };

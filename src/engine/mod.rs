@@ -5,7 +5,7 @@
 //! 1. [`serve`] is the process: lock, socket, readiness, one request per connection, gone when nothing runs.
 //! 2. [`up`] and [`down`] are the two great operations; [`lifecycle`] has the small ones.
 //! 3. [`execute`] has one arm per [`Action`](crate::plan::Action), without policy.
-//! 4. [`images`], [`networks`], [`volumes`], [`settings`] and [`links`] are what the arms use.
+//! 4. [`images`], [`networks`] (with [`shared`] ones), [`volumes`], [`settings`] and [`links`] are what the arms use.
 //! 5. [`keeper`] watches one running container each: its end, its restarts, its health.
 //! 6. [`record`], [`events`] and [`observe`] are what is kept and how it is read back.
 
@@ -32,6 +32,7 @@ pub mod record;
 pub mod secrets;
 pub mod serve;
 pub mod settings;
+pub mod shared;
 pub mod up;
 
 pub use failure::{Failures, Outcome};

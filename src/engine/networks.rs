@@ -7,23 +7,26 @@
 use super::{
     Outcome, Voice,
     record::{Endpoint, Record},
+    shared::{self, Shared},
 };
 use crate::{
-    api::wire::{Failure, Fault, Level, Published},
+    api::wire::{Failure, Fault, Level, NetworkInfo, Published},
     dns::{self, Client, Forwarder, Zones},
-    model::{Network, NetworkMode, Project, PublishedPort, Service, hash_of},
+    model::{Network, NetworkMode, Project, ProjectName, PublishedPort, Service, hash_of},
     network::{
         address::{NetworkPlan, Pool, plan_networks},
         interface,
         publish::{self, Reservation},
+        shared::MemberContainer,
     },
     plan::Slot,
+    state::Roots,
 };
 use banyan_runtime::{
     container::{Container, Created},
     network::{
-        Bridge, EMBEDDED_DNS, EmbeddedDns, Hall, HallSockets, MacAddress, Reach, Subnet, Uplink,
-        host_subnets, resolv_conf::ResolvConf,
+        Bridge, EMBEDDED_DNS, EmbeddedDns, Endpoint as Interface, FORWARDED_DNS_PORT, Hall, HallSockets,
+        MacAddress, Reach, Subnet, Uplink, host_subnets, resolv_conf::ResolvConf,
     },
 };
 use std::{
@@ -42,6 +45,8 @@ pub struct Networks {
     uplinks: PathBuf,
     zones: Arc<Zones>,
     forwarder: Arc<Forwarder>,
+    /// Networks shared with other projects.
+    pub shared: Arc<Shared>,
     /// Turns true when the name servers should end.
     closing: watch::Sender<bool>,
     state: Mutex<State>,
@@ -69,6 +74,17 @@ pub fn uplinks() -> &'static Path {
     Path::new("/run/banyan/uplinks")
 }
 
+/// Addresses that networks should stay clear of: what the host itself uses must be reached by leaving the hall. Without
+/// the host's list, it is merely not avoided.
+pub fn used_by_host() -> Vec<Subnet> {
+    let servers = ResolvConf::parse(&read_host_file("/etc/resolv.conf")).servers;
+    servers
+        .into_iter()
+        .filter_map(|ip| Subnet::new(ip, if ip.is_ipv4() { 32 } else { 128 }).ok())
+        .chain(host_subnets().unwrap_or_default())
+        .collect()
+}
+
 fn host_failure(
     what: String,
     error: &(dyn std::error::Error + 'static),
@@ -81,18 +97,14 @@ fn host_failure(
     }
 }
 
-impl Default for Networks {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Networks {
-    /// Nothing exists yet.
-    pub fn new() -> Self {
+    /// Of a project; nothing exists yet.
+    pub fn new(roots: &Roots, project: &ProjectName) -> Self {
+        let zones = Arc::new(Zones::new());
         Self {
             uplinks: uplinks().to_owned(),
-            zones: Arc::new(Zones::new()),
+            shared: Arc::new(Shared::new(roots, project.as_str(), zones.clone())),
+            zones,
             forwarder: Arc::new(Forwarder::new("/etc/resolv.conf")),
             closing: watch::channel(false).0,
             state: Mutex::new(State::default()),
@@ -111,14 +123,7 @@ impl Networks {
             .filter(|(key, _)| state.up.contains_key(*key))
             .map(|(key, plan)| (key.clone(), plan.subnets().map(|part| part.subnet).collect()))
             .collect();
-        let servers = ResolvConf::parse(&read_host_file("/etc/resolv.conf")).servers;
-        let avoid: Vec<Subnet> = servers
-            .into_iter()
-            .filter_map(|ip| Subnet::new(ip, if ip.is_ipv4() { 32 } else { 128 }).ok())
-            // What the host itself uses must be reached by leaving the hall. Without the list, it is merely not avoided.
-            .chain(host_subnets().unwrap_or_default())
-            .collect();
-        let plans = plan_networks(&project.networks, &avoid, &existing).map_err(|error| {
+        let plans = plan_networks(&project.networks, &used_by_host(), &existing).map_err(|error| {
             let failure = Failure::caused(
                 Fault::ProjectFile,
                 "the project's networks cannot have these addresses",
@@ -129,7 +134,12 @@ impl Networks {
                 None => failure,
             }
         })?;
+        check_moved(&state, &plans, project)?;
         for (key, plan) in &plans {
+            if project.networks.get(key).is_some_and(|network| network.external) {
+                // Its addresses are given out for all projects.
+                continue;
+            }
             if state.plans.get(key) != Some(plan) || !state.pools.contains_key(key) {
                 let pool = |part: &crate::network::address::SubnetPlan| Pool::new(key, part);
                 state.pools.insert(
@@ -173,12 +183,21 @@ impl Networks {
         if service.network_mode != NetworkMode::Networks {
             return Ok(endpoints);
         }
+        let mut leased = BTreeMap::new();
+        for key in service.networks.keys() {
+            if project.networks.get(key).is_some_and(|network| network.external) {
+                leased.insert(key, self.shared.lease(project, service, slot, key)?);
+            }
+        }
         let mut state = super::lock(&self.state);
         for (key, attachment) in &service.networks {
-            let Some(pools) = state.pools.get_mut(key) else {
-                continue;
+            let mut none = [None, None];
+            let mut addresses = leased.remove(key).unwrap_or_default();
+            let pools = match state.pools.get_mut(key) {
+                Some(pools) => pools,
+                None if !addresses.is_empty() => &mut none,
+                None => continue,
             };
-            let mut addresses = Vec::new();
             for pool in pools.iter_mut().flatten() {
                 let given = pool.allocate(&slot.to_string()).map_err(|error| {
                     let at = service
@@ -224,6 +243,7 @@ impl Networks {
 
     /// Gives a place's addresses and ports back.
     pub fn release(&self, slot: &Slot) {
+        self.shared.release(Some(slot));
         let mut state = super::lock(&self.state);
         for pool in state.pools.values_mut().flatten().flatten() {
             pool.release(&slot.to_string());
@@ -235,10 +255,11 @@ impl Networks {
 
     /// The address at which containers reach the host.
     pub fn host_gateway(&self) -> Option<IpAddr> {
-        super::lock(&self.state)
+        let own = super::lock(&self.state)
             .uplink
             .as_ref()
-            .map(|uplink| uplink.host.into())
+            .map(|uplink| uplink.host.into());
+        own.or_else(|| Some(self.shared.any()?.uplink.as_ref()?.host.into()))
     }
 
     /// `/etc/resolv.conf` of a container: our name server, or the host's for those that share its network.
@@ -273,16 +294,22 @@ impl Networks {
                 &error,
             ))
         })?;
-        if !listeners.is_empty() {
-            let (zones, forwarder) = (self.zones.clone(), self.forwarder.clone());
-            let closing = self.closing.subscribe();
-            tokio::spawn(async move {
-                if let Err(error) = dns::serve(listeners, zones, forwarder, closing).await {
-                    tracing::error!(%error, "a name server ended");
-                }
-            });
-        }
+        self.serve_names(listeners);
         Ok(())
+    }
+
+    /// Answers queries until the networks are closed.
+    fn serve_names(&self, listeners: Vec<dns::Listener>) {
+        if listeners.is_empty() {
+            return;
+        }
+        let (zones, forwarder) = (self.zones.clone(), self.forwarder.clone());
+        let closing = self.closing.subscribe();
+        tokio::spawn(async move {
+            if let Err(error) = dns::serve(listeners, zones, forwarder, closing).await {
+                tracing::error!(%error, "a name server ended");
+            }
+        });
     }
 
     fn ensure_blocking(&self, key: &str, voice: &Voice) -> Outcome<Vec<dns::Listener>> {
@@ -291,6 +318,9 @@ impl Networks {
         let (Some(network), Some(plan)) = (network, state.plans.get(key).cloned()) else {
             return Ok(Vec::new());
         };
+        if network.external {
+            return self.join(&mut state, key, BTreeMap::new(), Some(voice));
+        }
         let hall = self.hall(&mut state)?;
         if plan.reach == Reach::Outside && state.uplink.is_none() {
             let uplink = Uplink::ensure(&hall, &self.uplinks).map_err(|error| {
@@ -344,6 +374,30 @@ impl Networks {
         Ok(listeners)
     }
 
+    /// Joins a network shared with other projects; `ours` are containers of ours that are on it already.
+    fn join(
+        &self,
+        state: &mut State,
+        key: &str,
+        ours: BTreeMap<String, MemberContainer>,
+        voice: Option<&Voice>,
+    ) -> Outcome<Vec<dns::Listener>> {
+        let (Some(network), Some(plan)) = (state.defined.get(key), state.plans.get(key)) else {
+            return Ok(Vec::new());
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let listeners = self
+            .shared
+            .join(key, (network, plan), ours, (&self.uplinks, &runtime), voice)?;
+        let hash = hash_of(network);
+        if let (None, Some(joined)) = (&state.sockets, self.shared.joined(key)) {
+            // Without a hall of our own, this is where services' own name servers may be.
+            self.forwarder.ask_from(&joined.sockets);
+        }
+        state.up.insert(key.to_owned(), hash);
+        Ok(listeners)
+    }
+
     /// The hall, made when there is none.
     fn hall(&self, state: &mut State) -> Outcome<Arc<Hall>> {
         if let Some(hall) = &state.hall {
@@ -368,6 +422,10 @@ impl Networks {
         let removed = tokio::task::spawn_blocking(move || {
             let mut state = super::lock(&this.state);
             state.up.remove(&key);
+            if this.shared.joined(&key).is_some() {
+                this.shared.leave(&key, &this.uplinks);
+                return Ok(());
+            }
             this.zones.update(|records| records.remove_network(&key));
             let (Some(hall), Some(plan)) = (state.hall.clone(), state.plans.get(&key)) else {
                 return Ok(());
@@ -384,15 +442,19 @@ impl Networks {
         })
     }
 
-    /// Descriptors that a container's shim holds open: the hall.
+    /// Descriptors that a container's shim holds open: the hall, and those of the shared networks it is on.
     ///
     /// # Errors
-    /// When it cannot be duplicated.
-    pub fn hall_to_hold(&self) -> Outcome<Vec<OwnedFd>> {
-        let state = super::lock(&self.state);
-        let held = state
-            .hall
-            .iter()
+    /// When one cannot be duplicated.
+    pub fn halls_to_hold(&self, record: &Record) -> Outcome<Vec<OwnedFd>> {
+        let own = super::lock(&self.state).hall.clone();
+        let theirs = record
+            .endpoints
+            .keys()
+            .filter_map(|key| Some(self.shared.joined(key)?.hall.clone()));
+        let held = own
+            .into_iter()
+            .chain(theirs)
             .map(|hall| hall.fd().try_clone_to_owned())
             .collect::<Result<_, _>>();
         held.map_err(|error| Failure::caused(Fault::Host, "cannot hold the project's network", &error))
@@ -417,6 +479,17 @@ impl Networks {
                 .unwrap_or_else(|error| Err(Failure::caused(Fault::Internal, "connecting failed", &error)))?;
         }
         self.tell_names(record);
+        let (shared, entering, pid) = (self.shared.clone(), record.clone(), created.pid());
+        if entering.endpoints.keys().any(|key| shared.joined(key).is_some()) {
+            let entered = tokio::task::spawn_blocking(move || shared.enter(&entering, pid)).await;
+            entered.unwrap_or_else(|error| {
+                Err(Failure::caused(
+                    Fault::Internal,
+                    "joining a network failed",
+                    &error,
+                ))
+            })?;
+        }
         self.publish(record)
     }
 
@@ -424,12 +497,11 @@ impl Networks {
         let failed = |error: &(dyn std::error::Error + 'static), hint: Option<String>| {
             host_failure(format!("cannot connect `{}`", record.name), error, hint)
         };
-        let (hall, endpoints, dns) = {
+        let (halls, dns) = {
             let state = super::lock(&self.state);
-            let Some(hall) = state.hall.clone() else {
-                return Ok(());
-            };
-            let mtu = state.uplink.as_ref().map_or(1500, |uplink| uplink.mtu);
+            let theirs = || Some(self.shared.any()?.uplink.as_ref()?.mtu);
+            let own = state.uplink.as_ref().map(|uplink| uplink.mtu);
+            let mtu = own.or_else(theirs).unwrap_or(1500);
             let addresses = record
                 .endpoints
                 .iter()
@@ -460,25 +532,51 @@ impl Networks {
                     .at(record.service.places.get("mac_address"))
                 })?;
             }
-            let dns = made.iter().find_map(|(key, _)| {
-                let server = match state.plans.get(key)?.v4.as_ref()?.gateway {
-                    IpAddr::V4(gateway) => gateway,
-                    IpAddr::V6(_) => return None,
-                };
-                Some(EmbeddedDns {
-                    server,
-                    client: record.endpoints.get(key)?.ipv4?,
+            let dns = |shared: bool| {
+                made.iter().find_map(|(key, _)| {
+                    let joined = self.shared.joined(key);
+                    if joined.is_some() != shared {
+                        return None;
+                    }
+                    let server = match state.plans.get(key)?.v4.as_ref()?.gateway {
+                        IpAddr::V4(gateway) => gateway,
+                        IpAddr::V6(_) => return None,
+                    };
+                    Some(EmbeddedDns {
+                        server,
+                        port: joined.map_or(FORWARDED_DNS_PORT, |joined| joined.port),
+                        client: record.endpoints.get(key)?.ipv4?,
+                    })
                 })
-            });
-            (
-                hall,
-                made.into_iter().map(|(_, endpoint)| endpoint).collect::<Vec<_>>(),
-                dns,
-            )
+            };
+            // Our own networks are not concerned by what becomes of a shared one.
+            let dns = dns(false).or_else(|| dns(true));
+            (self.by_hall(&state, made), dns)
         };
-        hall.connect(namespace.as_fd(), &endpoints, dns)
-            .map(|_| ())
-            .map_err(|error| failed(&error, error.hint()))
+        for (hall, endpoints) in halls {
+            hall.connect(namespace.as_fd(), &endpoints, dns)
+                .map_err(|error| failed(&error, error.hint()))?;
+        }
+        Ok(())
+    }
+
+    /// A container's interfaces, sorted by the halls they lead to. Without any there is still a loopback to bring up.
+    fn by_hall(&self, state: &State, made: Vec<(String, Interface)>) -> Vec<(Arc<Hall>, Vec<Interface>)> {
+        let mut halls: Vec<(Arc<Hall>, Vec<Interface>)> = Vec::new();
+        if made.is_empty() {
+            halls.extend(state.hall.iter().map(|hall| (hall.clone(), Vec::new())));
+        }
+        for (key, endpoint) in made {
+            let theirs = self.shared.joined(&key).map(|joined| joined.hall.clone());
+            let Some(hall) = theirs.or_else(|| state.hall.clone()) else {
+                continue;
+            };
+            match halls.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &hall)) {
+                Some((_, endpoints)) => endpoints.push(endpoint),
+                None => halls.push((hall, vec![endpoint])),
+            }
+        }
+        halls
     }
 
     /// From now on a container is found by its names.
@@ -520,6 +618,29 @@ impl Networks {
         });
     }
 
+    /// The address that published ports lead to, and who makes sockets that reach it: on a network of our own rather than
+    /// a shared one, IPv4 rather than IPv6.
+    fn target(&self, state: &State, record: &Record) -> Option<(IpAddr, Arc<HallSockets>)> {
+        let mut found: Vec<(bool, bool, IpAddr, Arc<HallSockets>)> = Vec::new();
+        for (key, endpoint) in &record.endpoints {
+            let joined = self.shared.joined(key);
+            let sockets = match &joined {
+                Some(joined) => joined.sockets.clone(),
+                None => match state.sockets.clone() {
+                    Some(sockets) => sockets,
+                    None => continue,
+                },
+            };
+            for address in endpoint.addresses() {
+                found.push((joined.is_some(), address.is_ipv6(), address, sockets.clone()));
+            }
+        }
+        let best = found
+            .into_iter()
+            .min_by_key(|(shared, six, ..)| (*shared, *six))?;
+        Some((best.2, best.3))
+    }
+
     /// Points a place's ports at its container.
     fn publish(&self, record: &Record) -> Outcome<Vec<Published>> {
         if record.service.ports.is_empty() {
@@ -527,12 +648,8 @@ impl Networks {
         }
         self.reserve(&record.slot, &record.service)?;
         let mut state = super::lock(&self.state);
-        let address = first_address(record);
-        let Some(address) = address else {
+        let Some((address, sockets)) = self.target(&state, record) else {
             // It shares the host's network: its ports are the host's own.
-            return Ok(Vec::new());
-        };
-        let Some(sockets) = state.sockets.clone() else {
             return Ok(Vec::new());
         };
         for (port, reservation) in state.reserved.remove(&record.slot).unwrap_or_default() {
@@ -569,6 +686,15 @@ impl Networks {
     /// A container has ended: its names and ports lead nowhere. Its interfaces went with its namespace.
     pub fn withdraw(&self, record: &Record) {
         self.zones.update(|records| records.remove_container(&record.id));
+        if record
+            .endpoints
+            .keys()
+            .any(|key| self.shared.joined(key).is_some())
+        {
+            let (shared, id) = (self.shared.clone(), record.id.clone());
+            // Others see by themselves that it is gone; nobody waits for the list.
+            tokio::task::spawn_blocking(move || shared.exit(&id));
+        }
         let state = super::lock(&self.state);
         for (_, published) in state.published.get(&record.slot).into_iter().flatten() {
             published.retarget(None);
@@ -638,20 +764,20 @@ impl Networks {
         state.published.retain(|slot, _| kept.contains(slot));
     }
 
-    /// Takes the hall over from what a container's shim has `kept`, after this engine's predecessor died: bridges and
-    /// interfaces stand; names and ports of the containers that run (`records`) are served again at the same addresses.
-    /// `on_it` are all containers that were made for its networks, at their barrier too.
+    /// Takes the halls over from what containers' shims have `kept`, after this engine's predecessor died: bridges and
+    /// interfaces stand; names and ports of the containers that run (`running`, with their processes) are served again
+    /// at the same addresses. `on_it` are all containers that were made for its networks, at their barrier too.
     ///
     /// # Errors
-    /// When the hall cannot be opened, or a port was taken meanwhile.
+    /// When a hall cannot be opened, or a port was taken meanwhile.
     pub async fn take_over(
         self: &Arc<Self>,
         kept: Vec<PathBuf>,
         on_it: Vec<Record>,
-        records: &[Record],
+        running: &[(Record, i32)],
     ) -> Outcome {
-        let (this, records_there) = (self.clone(), on_it);
-        let taken = tokio::task::spawn_blocking(move || this.take_over_blocking(&kept, &records_there)).await;
+        let (this, there) = (self.clone(), running.to_vec());
+        let taken = tokio::task::spawn_blocking(move || this.take_over_blocking(&kept, &on_it, &there)).await;
         let listeners = taken.unwrap_or_else(|error| {
             Err(Failure::caused(
                 Fault::Internal,
@@ -659,17 +785,8 @@ impl Networks {
                 &error,
             ))
         })?;
-        let (zones, forwarder, closing) = (
-            self.zones.clone(),
-            self.forwarder.clone(),
-            self.closing.subscribe(),
-        );
-        tokio::spawn(async move {
-            if let Err(error) = dns::serve(listeners, zones, forwarder, closing).await {
-                tracing::error!(%error, "a name server ended");
-            }
-        });
-        for record in records {
+        self.serve_names(listeners);
+        for (record, _) in running {
             self.tell_names(record);
             let mut fixed = record.clone();
             // Ephemeral ports stay what they were.
@@ -687,19 +804,28 @@ impl Networks {
         Ok(())
     }
 
-    fn take_over_blocking(&self, kept: &[PathBuf], records: &[Record]) -> Outcome<Vec<dns::Listener>> {
-        let Some(path) = kept.first() else {
-            return Ok(Vec::new());
-        };
+    fn take_over_blocking(
+        &self,
+        kept: &[PathBuf],
+        on_it: &[Record],
+        running: &[(Record, i32)],
+    ) -> Outcome<Vec<dns::Listener>> {
         let what = || "cannot take over the project's network".to_owned();
+        let mut state = super::lock(&self.state);
+        let mut listeners = self.join_again(&mut state, on_it, running)?;
+        let label = |path: &Path| std::fs::read_link(path).unwrap_or_default().display().to_string();
+        let Some(path) = kept.iter().find(|path| {
+            let label = label(path);
+            label.starts_with("net:") && !self.shared.is_hall(&label)
+        }) else {
+            return Ok(listeners);
+        };
         let file = fs_err::File::open(path).map_err(|error| Failure::caused(Fault::Host, what(), &error))?;
         let hall = Hall::from_fd(OwnedFd::from(file.into_parts().0))
             .map_err(|error| host_failure(what(), &error, error.hint()))?;
         let sockets =
             HallSockets::start(&hall).map_err(|error| host_failure(what(), &error, error.hint()))?;
-        let mut state = super::lock(&self.state);
-        let mut listeners = Vec::new();
-        for record in records {
+        for record in on_it {
             for (key, endpoint) in &record.endpoints {
                 state.up.insert(key.clone(), endpoint.network_hash.clone());
                 for pool in state.pools.get_mut(key).into_iter().flatten().flatten() {
@@ -716,6 +842,9 @@ impl Networks {
             let (Some(plan), Some(network)) = (state.plans.get(&key), state.defined.get(&key)) else {
                 continue;
             };
+            if network.external {
+                continue;
+            }
             outside |= plan.reach == Reach::Outside;
             let gateways: Vec<Subnet> = plan
                 .subnets()
@@ -746,6 +875,58 @@ impl Networks {
         Ok(listeners)
     }
 
+    /// Joins the shared networks that containers are on, or will be when they start.
+    fn join_again(
+        &self,
+        state: &mut State,
+        on_it: &[Record],
+        running: &[(Record, i32)],
+    ) -> Outcome<Vec<dns::Listener>> {
+        let mut listeners = Vec::new();
+        let on: BTreeSet<&String> = on_it.iter().flat_map(|record| record.endpoints.keys()).collect();
+        for key in on {
+            if !state.defined.get(key).is_some_and(|network| network.external) {
+                continue;
+            }
+            let there = running.iter().filter_map(|(record, pid)| {
+                Some((record.id.clone(), shared::entries(record, *pid).remove(key)?))
+            });
+            listeners.extend(self.join(state, key, there.collect(), None)?);
+        }
+        Ok(listeners)
+    }
+
+    /// The networks that exist, for `network ls` and `network inspect`; `records` are the containers that run.
+    pub fn show(&self, records: &[Record]) -> Vec<NetworkInfo> {
+        let state = super::lock(&self.state);
+        let shown = state.up.keys().filter_map(|key| {
+            let (network, plan) = (state.defined.get(key)?, state.plans.get(key)?);
+            let on = |record: &&Record| record.endpoints.contains_key(key);
+            let container = |record: &Record| {
+                // The process does not matter here.
+                let own = i32::try_from(std::process::id()).ok()?;
+                let entry = shared::entries(record, own).remove(key)?;
+                Some((record.id.clone(), (entry.name, entry.mac, entry.addresses)))
+            };
+            Some(NetworkInfo {
+                key: key.clone(),
+                network: network.clone(),
+                created: records
+                    .iter()
+                    .filter(on)
+                    .map(|record| record.created)
+                    .min()
+                    .unwrap_or_default(),
+                subnets: plan
+                    .subnets()
+                    .map(|part| (part.subnet.to_string(), part.gateway))
+                    .collect(),
+                containers: records.iter().filter(on).filter_map(container).collect(),
+            })
+        });
+        shown.collect()
+    }
+
     /// Nothing of the project runs: name servers, ports and the way out go, and the hall with them.
     pub async fn close(self: &Arc<Self>) {
         self.closing.send_replace(true);
@@ -755,8 +936,10 @@ impl Networks {
             state.published.clear();
             state.reserved.clear();
             state.sockets = None;
+            this.shared.leave_all(&this.uplinks);
+            let up = std::mem::take(&mut state.up);
             let Some(hall) = state.hall.take() else { return };
-            for key in std::mem::take(&mut state.up).into_keys() {
+            for key in up.into_keys() {
                 this.zones.update(|records| records.remove_network(&key));
             }
             if state.uplink.take().is_some()
@@ -812,15 +995,30 @@ fn claim_fixed(state: &mut State, project: &Project) -> Outcome {
 fn bind_all(hall: &Hall, gateways: &[Subnet]) -> Result<Vec<dns::Listener>, dns::server::BindError> {
     let mut listeners = Vec::new();
     for gateway in gateways {
-        listeners.extend(dns::bind(hall, gateway.address())?);
+        listeners.extend(dns::bind(hall, gateway.address(), FORWARDED_DNS_PORT)?);
     }
     Ok(listeners)
 }
 
-/// The address that published ports lead to: IPv4 if there is one.
-fn first_address(record: &Record) -> Option<IpAddr> {
-    let all = || record.endpoints.values().flat_map(Endpoint::addresses);
-    all().find(IpAddr::is_ipv4).or_else(|| all().next())
+/// A network of the project that exists must not change its addresses only because the project joins a shared one.
+fn check_moved(state: &State, plans: &BTreeMap<String, NetworkPlan>, project: &Project) -> Outcome {
+    for (key, hash) in &state.up {
+        let (Some(before), Some(now)) = (state.plans.get(key), plans.get(key)) else {
+            continue;
+        };
+        let same = project
+            .networks
+            .get(key)
+            .is_some_and(|network| hash_of(network) == *hash);
+        let subnets = |plan: &NetworkPlan| plan.subnets().map(|part| part.subnet).collect::<Vec<_>>();
+        if same && subnets(before) != subnets(now) {
+            let what = format!("network `{key}` has addresses that an external network has too");
+            return Err(
+                Failure::new(Fault::Asked, what).hint("`banyan down`, then `banyan up`, gives it others")
+            );
+        }
+    }
+    Ok(())
 }
 
 fn read_host_file(path: &str) -> String {

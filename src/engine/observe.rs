@@ -158,10 +158,13 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
             _ => {}
         }
     }
-    if let (Some((hall, _)), Some(_)) = (halls.first(), &project) {
-        let on_it: Vec<_> = halls.iter().map(|(_, record)| record.clone()).collect();
-        let records: Vec<_> = running.iter().map(|(keeper, ..)| keeper.record()).collect();
-        engine.networks.take_over(hall.clone(), on_it, &records).await?;
+    if project.is_some() && !halls.is_empty() {
+        let (kept, on_it): (Vec<_>, Vec<_>) = halls.into_iter().unzip();
+        let running: Vec<_> = running
+            .iter()
+            .map(|(keeper, container, _)| (keeper.record(), container.pid()))
+            .collect();
+        engine.networks.take_over(kept.concat(), on_it, &running).await?;
     }
     for (keeper, container, started) in running {
         keeper.watch_over(engine, container, started);

@@ -79,11 +79,15 @@ async fn start(engine: &Arc<Engine>, wanted: Run, voice: &Voice) -> Outcome<Arc<
         );
     }
     super::lock(&engine.environment).extend(up.environment.clone());
-    if engine.project()?.is_none() {
-        engine.apply_project(Arc::new(up.project.clone()))?;
-    }
-    engine.networks.define(&up.project)?;
     let mut project = up.project.clone();
+    engine
+        .networks
+        .shared
+        .resolve(&mut project, &[service.name.clone()].into())?;
+    if engine.project()?.is_none() {
+        engine.apply_project(Arc::new(project.clone()))?;
+    }
+    engine.networks.define(&project)?;
     project.services.insert(service.name.clone(), service.clone());
     let project = Arc::new(project);
     let execution = Arc::new(Execution::new(engine.clone(), project.clone(), up, voice.clone()));

@@ -151,7 +151,7 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
         launcher: Launcher::new(Path::new("/proc/self/exe")).map_err(io::Error::other)?,
         store: Store::open(&roots.images()).map_err(io::Error::other)?,
         volumes: Volumes::new(roots),
-        networks: Arc::new(Networks::new()),
+        networks: Arc::new(Networks::new(roots, project)),
         events: Events::new(roots, project),
         project: Mutex::new(None),
         keepers: Mutex::new(BTreeMap::new()),
@@ -302,6 +302,18 @@ async fn answer(engine: &Arc<Engine>, request: Request, voice: &Voice) -> Outcom
         Request::List => {
             voice.say(Message::Containers {
                 list: observe::live(engine),
+            });
+            Ok(())
+        }
+        Request::Networks => {
+            let running: Vec<_> = engine
+                .keepers()
+                .iter()
+                .filter(|keeper| keeper.is_active())
+                .map(|keeper| keeper.record())
+                .collect();
+            voice.say(Message::Networks {
+                list: engine.networks.show(&running),
             });
             Ok(())
         }

@@ -12,7 +12,7 @@ use super::{Engine, Outcome, Voice, execute::Execution, images, observe};
 use crate::{
     api::wire::{Failure, Fault, ImagesOnly, Level, Message, StepState, Up},
     graph::Graph,
-    model::{Condition, MountKind, Project, ServiceName, hash_of},
+    model::{Condition, MountKind, Project, PublishVia, ServiceName, hash_of},
     plan::{Action, Desired, Observed, Plan, Recreate, StepId, reconcile},
     scheduler::{self, Walked},
 };
@@ -36,6 +36,11 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
     if let Some(which) = wanted.images_only {
         return get_images(engine, &project, &wanted, &services, which, voice).await;
     }
+    let project = {
+        let mut project = (*project).clone();
+        engine.networks.shared.resolve(&mut project, &services)?;
+        Arc::new(project)
+    };
     let observed = observed(engine, &project, &wanted, &services, voice).await?;
     let plan = plan(engine, &project, &wanted, &services, &observed)?;
     tell(&plan, voice);
@@ -68,11 +73,8 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
 /// The first such thing.
 pub fn refuse_unsupported(project: &Project, services: &BTreeSet<ServiceName>) -> Outcome {
     for service in services.iter().filter_map(|name| project.services.get(name)) {
-        let external = service
-            .networks
-            .keys()
-            .any(|key| project.networks.get(key).is_some_and(|n| n.external));
-        let unsupported = [(external, "an external network", "use a network of the project")];
+        let nat = service.ports.iter().any(|port| port.via == PublishVia::Nat);
+        let unsupported = [(nat, "`publish: nat`", "leave it out: ports are relayed")];
         if let Some((_, what, instead)) = unsupported.iter().find(|(asked, ..)| *asked) {
             return Err(Failure::new(
                 Fault::ProjectFile,

@@ -175,7 +175,8 @@ fn candidate_ipv6(n: u16) -> Option<Subnet> {
     Subnet::new(Ipv6Addr::new(0xfd62, 0x616e, 0x7961, n, 0, 0, 0, 0).into(), 64).ok()
 }
 
-/// Plans all networks of a project that live in its own hall (neither `external` ones nor `none` and `host` drivers).
+/// Plans all networks of a project (neither `none` nor `host` drivers). Those that are `external` are in halls of their
+/// own, but containers may be on several networks, so nothing may overlap.
 ///
 /// `avoid` is what the host uses: its routes, and its name servers' addresses. `existing` holds the subnets that
 /// networks have now, which they keep unless the file asks for others.
@@ -190,7 +191,7 @@ pub fn plan_networks(
     let ours = || {
         networks
             .iter()
-            .filter(|(_, n)| !n.external && !matches!(n.driver.as_str(), "none" | "host"))
+            .filter(|(_, n)| !matches!(n.driver.as_str(), "none" | "host"))
     };
     let mut taken: Vec<(String, Subnet)> = Vec::new();
     // What is asked for comes first, then what exists, then what is free: nobody takes what another has named.
@@ -231,7 +232,8 @@ pub fn plan_networks(
         plans.insert(
             key.clone(),
             NetworkPlan {
-                bridge: bridge_name(key),
+                // Projects may give a shared network different keys.
+                bridge: bridge_name(if network.external { &network.name } else { key }),
                 v4,
                 v6,
                 reach,

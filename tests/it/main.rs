@@ -25,6 +25,7 @@ mod overlay;
 mod ready;
 mod registries;
 mod secrets;
+mod shared_networks;
 mod system;
 mod terminal;
 mod up;

@@ -39,6 +39,7 @@ pub use exit::Exit;
 pub use handle::{Attachment, Container, Created, Running};
 pub use launcher::{Extras, Grant, Launcher};
 pub use open::{Found, open, remove};
+pub use record::Identified;
 pub use settings::{
     Confinement, DEFAULT_PATH, DEFAULT_SHM_SIZE, Files, MASKED_PATHS, Process, READONLY_PATHS, Revive,
     Settings, TerminalSize,

@@ -11,10 +11,11 @@ use std::{io, os::fd::OwnedFd, path::Path};
 
 /// A process, named so that a later process with the same number is not taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identified {
-    pub(crate) pid: i32,
+pub struct Identified {
+    /// Its number.
+    pub pid: i32,
     /// Clock ticks between boot and its start (`/proc/PID/stat`, field 22).
-    pub(crate) start: u64,
+    pub start: u64,
 }
 
 /// The record.
@@ -65,7 +66,11 @@ impl Record {
 }
 
 impl Identified {
-    pub(crate) fn of(pid: i32) -> io::Result<Self> {
+    /// The process that has this number now.
+    ///
+    /// # Errors
+    /// When there is none, or it is a zombie.
+    pub fn of(pid: i32) -> io::Result<Self> {
         Ok(Self {
             pid,
             start: start_time(pid)?,
@@ -74,7 +79,8 @@ impl Identified {
 
     /// A pidfd of exactly this process; `None` when it has ended. The descriptor is opened first and the start time
     /// compared then, so the number cannot be recycled in between.
-    pub(crate) fn open(self) -> Option<OwnedFd> {
+    #[must_use]
+    pub fn open(self) -> Option<OwnedFd> {
         let pidfd = crate::sys::pidfd::open(Pid::from_raw(self.pid)?).ok()?;
         (start_time(self.pid).ok()? == self.start).then_some(pidfd)
     }

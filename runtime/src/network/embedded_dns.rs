@@ -14,19 +14,25 @@
 //! port 53 directly.
 
 use super::nft::{Chain, ChainKind, Family, Hook, Rule, Transaction, Verdict};
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, ops::RangeInclusive};
 
 /// Docker's address for the embedded name server.
 pub const EMBEDDED_DNS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 
-/// Port on the gateway where rewritten queries arrive.
+/// Port on the gateway where rewritten queries arrive. Where several name servers share a gateway (a network shared by
+/// projects), each has one of [`FORWARDED_DNS_PORTS`] to itself.
 pub const FORWARDED_DNS_PORT: u16 = 5311;
+
+/// All ports that a hall lets rewritten queries through to.
+pub const FORWARDED_DNS_PORTS: RangeInclusive<u16> = FORWARDED_DNS_PORT..=FORWARDED_DNS_PORT + 255;
 
 /// What is rewritten, in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmbeddedDns {
     /// The name server: a gateway of ours.
     pub server: Ipv4Addr,
+    /// The port it hears rewritten queries at: one of [`FORWARDED_DNS_PORTS`].
+    pub port: u16,
     /// The container's own address on the server's network.
     pub client: Ipv4Addr,
 }
@@ -55,13 +61,13 @@ pub(super) fn rules(dns: EmbeddedDns) -> Transaction {
             .destination(EMBEDDED_DNS.into())
             .transport(protocol)
             .destination_port(53)
-            .set_destination_port(protocol, FORWARDED_DNS_PORT)
+            .set_destination_port(protocol, dns.port)
             .set_source(dns.client)
             .set_destination(dns.server);
         let answer = Rule::new()
             .source(dns.server.into())
             .transport(protocol)
-            .source_port(FORWARDED_DNS_PORT)
+            .source_port(dns.port)
             .set_source_port(protocol, 53)
             .set_source(EMBEDDED_DNS)
             .set_destination(Ipv4Addr::LOCALHOST);

@@ -158,6 +158,15 @@ impl Hall {
         self.namespace.as_fd()
     }
 
+    /// What the kernel calls the namespace in `/proc/PID/fd` and `/proc/PID/ns`: `net:[INODE]`. Unique among those that
+    /// live, so that a path can be recognised before it is opened.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be looked at.
+    pub fn label(&self) -> io::Result<String> {
+        Ok(format!("net:[{}]", inode(&self.namespace)?))
+    }
+
     /// A number that no other namespace has or had since boot.
     pub fn id(&self) -> u64 {
         self.id
@@ -366,7 +375,7 @@ fn rules() -> Transaction {
             Rule::new()
                 .for_this_interface()
                 .transport(UDP)
-                .destination_port(super::FORWARDED_DNS_PORT)
+                .destination_ports(&super::FORWARDED_DNS_PORTS)
                 .verdict(accept),
         ),
         (
@@ -374,7 +383,7 @@ fn rules() -> Transaction {
             Rule::new()
                 .for_this_interface()
                 .transport(TCP)
-                .destination_port(super::FORWARDED_DNS_PORT)
+                .destination_ports(&super::FORWARDED_DNS_PORTS)
                 .verdict(accept),
         ),
         ("forward", Rule::new().established().verdict(accept)),

@@ -31,7 +31,7 @@ mod visit;
 
 pub use bridge::{Bridge, Reach};
 pub use connect::{Endpoint, Port};
-pub use embedded_dns::{EMBEDDED_DNS, EmbeddedDns, FORWARDED_DNS_PORT};
+pub use embedded_dns::{EMBEDDED_DNS, EmbeddedDns, FORWARDED_DNS_PORT, FORWARDED_DNS_PORTS};
 pub use hall::{Hall, HallError};
 pub use link::{LinkInfo, RouteInfo};
 pub use name::{LinkName, LinkNameError, MacAddress, MacAddressError};

@@ -141,6 +141,7 @@ fn the_embedded_name_server_address_answers_over_udp_and_tcp() {
     let client = Namespace::new();
     let dns = EmbeddedDns {
         server: "172.20.0.1".parse().unwrap(),
+        port: FORWARDED_DNS_PORT,
         client: "172.20.0.2".parse().unwrap(),
     };
     hall.connect(
@@ -236,6 +237,7 @@ fn fifty_containers_connect_in_parallel() {
                 let address = format!("172.20.0.{}", number + 2);
                 let dns = EmbeddedDns {
                     server: "172.20.0.1".parse().unwrap(),
+                    port: FORWARDED_DNS_PORT,
                     client: address.parse().unwrap(),
                 };
                 let wanted = endpoint("net", &format!("{address}/24"), "172.20.0.1");

@@ -7,7 +7,7 @@ use super::{
     zone::Zones,
 };
 use banyan_runtime::{
-    network::{FORWARDED_DNS_PORT, Hall, HallError},
+    network::{Hall, HallError},
     sys::socket::{Carries, bound_shared},
 };
 use std::{
@@ -65,14 +65,14 @@ pub enum BindError {
     },
 }
 
-/// Binds the sockets for a gateway: port 53, and the port at which `127.0.0.11` arrives. Blocks for some ten
-/// microseconds.
+/// Binds the sockets for a gateway: port 53, and the port at which `127.0.0.11` arrives (one of
+/// [`FORWARDED_DNS_PORTS`](banyan_runtime::network::FORWARDED_DNS_PORTS)). Blocks for some ten microseconds.
 ///
 /// # Errors
 /// When the gateway's address is not there yet, or somebody else serves it.
-pub fn bind(hall: &Hall, gateway: IpAddr) -> Result<Vec<Listener>, BindError> {
+pub fn bind(hall: &Hall, gateway: IpAddr, forwarded: u16) -> Result<Vec<Listener>, BindError> {
     hall.run(|| {
-        [PORT, FORWARDED_DNS_PORT]
+        [PORT, forwarded]
             .into_iter()
             .map(|port| {
                 let address = SocketAddr::new(gateway, port);

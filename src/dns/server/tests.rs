@@ -5,7 +5,9 @@
 use super::*;
 use crate::dns::{Client, Endpoint, Network};
 use banyan_runtime::{
-    network::{Bridge, EmbeddedDns, Endpoint as Wire, LinkName, MacAddress, Reach, Subnet},
+    network::{
+        Bridge, EmbeddedDns, Endpoint as Wire, FORWARDED_DNS_PORT, LinkName, MacAddress, Reach, Subnet,
+    },
     sys::netns,
 };
 use std::{
@@ -66,7 +68,7 @@ async fn bench() -> Option<Bench> {
             internal: reach == Reach::Internal,
         };
         zones.update(|r| r.set_network(key, network));
-        let listeners = bind(&hall, gateway.address()).unwrap();
+        let listeners = bind(&hall, gateway.address(), FORWARDED_DNS_PORT).unwrap();
         tokio::spawn(serve(
             listeners,
             Arc::clone(&zones),
@@ -120,7 +122,11 @@ fn container(hall: &Hall, network: &str, address: &str) -> OwnedFd {
     hall.connect(
         namespace.as_fd(),
         &[endpoint],
-        Some(EmbeddedDns { server, client }),
+        Some(EmbeddedDns {
+            server,
+            port: FORWARDED_DNS_PORT,
+            client,
+        }),
     )
     .unwrap();
     namespace

@@ -1,7 +1,10 @@
 //! A rule's expressions.
 
 use crate::network::netlink::Message;
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
+};
 
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_EXPR_NAME: u16 = 1;
@@ -26,6 +29,8 @@ const CT_STATE: u32 = 0;
 const CT_ESTABLISHED_RELATED: u32 = 0b110;
 const CMP_EQ: u32 = 0;
 const CMP_NEQ: u32 = 1;
+const CMP_LTE: u32 = 3;
+const CMP_GTE: u32 = 5;
 const FIB_RESULT_OIF: u32 = 1;
 const FIB_RESULT_ADDRTYPE: u32 = 3;
 const FIB_SADDR: u32 = 1 << 0;
@@ -195,6 +200,15 @@ impl Rule {
     pub fn destination_port(self, port: u16) -> Self {
         self.load_payload(TRANSPORT_HEADER, 2, 2)
             .compare(CMP_EQ, &port.to_be_bytes())
+    }
+
+    /// Matches a range of destination ports; the transport must have been matched before.
+    #[must_use]
+    pub fn destination_ports(self, ports: &RangeInclusive<u16>) -> Self {
+        // Big-endian bytes compare as the numbers do.
+        self.load_payload(TRANSPORT_HEADER, 2, 2)
+            .compare(CMP_GTE, &ports.start().to_be_bytes())
+            .compare(CMP_LTE, &ports.end().to_be_bytes())
     }
 
     /// Matches packets whose destination is an address *of the interface they arrived on*.
