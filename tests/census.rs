@@ -59,6 +59,45 @@ fn up_and_down_leave_the_machine_as_it_was() {
     }
     assert_nothing_left(&before, &folders, &[]);
     killed_while_running(&root, &folders, &before);
+    killed_on_a_shared_network(&root, &folders, &before);
+}
+
+/// Two projects on one shared network: both engines are killed, then everything of one of them; each `down` succeeds, and
+/// after the last nothing is left.
+fn killed_on_a_shared_network(root: &Root, folders: &[&Path], before: &Census) {
+    let file =
+        format!("{PROJECT}  default: {{external: true, name: edge}}\n").replace("volumes:\n  data: {}\n", "");
+    let file = format!("{file}volumes:\n  data: {{}}\n");
+    let network = |arguments: &[&str]| {
+        let output = root.banyan().arg("network").args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    for victims in [&["engine"][..], &["engine", "banyan-shim"]] {
+        network(&["create", "edge"]);
+        let projects = [root.project("first", &file), root.project("second", &file)];
+        for project in &projects {
+            project.ok(&["up", "-d"]);
+        }
+        let pids: Vec<_> = victims
+            .iter()
+            .flat_map(|victim| processes_of(root, victim))
+            .collect();
+        let killed = std::process::Command::new("kill")
+            .arg("-9")
+            .args(&pids)
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        for project in &projects {
+            project.ok(&["down", "-v", "-t", "0"]);
+        }
+        network(&["rm", "edge"]);
+        assert_nothing_left(before, folders, &["src"]);
+    }
 }
 
 /// The census once it no longer changes: the kernel frees namespaces a little later.

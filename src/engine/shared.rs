@@ -375,8 +375,19 @@ impl Shared {
                 .store
                 .lock(&name)
                 .and_then(|locked| locked.remove_member(&self.project));
-            if let Err(error) = left {
-                tracing::error!(%error, "a shared network was not left");
+            match left {
+                // Its hall died with everybody in it; what was on the host for it is found by what is left of it.
+                Ok(true) => {
+                    for error in banyan_runtime::network::sweep(uplinks)
+                        .err()
+                        .into_iter()
+                        .flatten()
+                    {
+                        tracing::error!(%error, "something of the way out stayed on the host");
+                    }
+                }
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "a shared network was not left"),
             }
         }
     }
