@@ -1,8 +1,9 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
 use super::{
-    Exit, Outcome, attach, down, engine, events, exec, files, image, images, lifecycle, lifecycle::Verb,
-    logs, overlay, ps, reference, run, scale, small, stats, system, top, up, volume, wait, why,
+    CommandError, Exit, Outcome, attach, down, engine, events, exec, files, image, images, lifecycle,
+    lifecycle::Verb, logs, overlay, ps, reference, run, scale, small, stats, system, top, up, volume, wait,
+    why,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -199,12 +200,41 @@ pub enum Command {
     Engine(engine::Engine),
 }
 
+impl Command {
+    /// Whether it changes nothing, or can say what it would change.
+    fn knows_dry_run(&self) -> bool {
+        !matches!(
+            self,
+            Self::Exec(_)
+                | Self::Attach(_)
+                | Self::Wait(_)
+                | Self::Cp(_)
+                | Self::Apply(_)
+                | Self::Commit(_)
+                | Self::Push(_)
+                | Self::Volume(_)
+                | Self::Image(_)
+                | Self::Container(_)
+                | Self::Login(_)
+                | Self::Logout(_)
+                | Self::Man(_)
+        )
+    }
+}
+
 /// Runs the command that was typed.
 ///
 /// # Errors
 /// Whatever the command reports.
 pub fn run(cli: &Cli) -> Outcome {
     let global = &cli.global;
+    if global.dry_run && !cli.command.knows_dry_run() {
+        let error = CommandError::new(
+            Exit::Usage,
+            "this command has no `--dry-run`: it would do what it does",
+        );
+        return Err(error.hint("leave `--dry-run` out"));
+    }
     match &cli.command {
         Command::Config(args) => super::config::run(args, &cli.global),
         Command::Container(args) => super::container::run(cli, args),

@@ -84,6 +84,8 @@ pub struct Engine {
     preparing: Mutex<BTreeMap<ServiceName, Arc<tokio::sync::Mutex<()>>>>,
     /// True while the operation under way should stop.
     interrupt: watch::Sender<bool>,
+    /// Work that goes on when no client is connected and nothing runs.
+    chores: Arc<()>,
 }
 
 /// Where an operation's messages go; a client that went away is not an error of the operation.
@@ -198,6 +200,16 @@ impl Engine {
         who.clone_into(&mut lock(&self.holder));
         self.interrupt.send_replace(false);
         guard
+    }
+
+    /// Held by work that the engine must not end before.
+    pub fn chore(&self) -> Arc<()> {
+        self.chores.clone()
+    }
+
+    /// Whether such work is under way.
+    pub fn has_chores(&self) -> bool {
+        Arc::strong_count(&self.chores) > 1
     }
 
     /// Turns true when the operation under way should stop.

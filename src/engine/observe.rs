@@ -141,7 +141,7 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
         engine.keep(keeper.clone());
         if auto_remove {
             let (engine, keeper) = (engine.clone(), keeper.clone());
-            tokio::spawn(async move { super::one_off::remove_at_end(&engine, &keeper, None).await });
+            tokio::spawn(async move { super::one_off::remove_adopted(&engine, &keeper).await });
         }
         match state {
             Some(Found::Running(container)) => {

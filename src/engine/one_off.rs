@@ -9,9 +9,9 @@ use super::{Engine, Outcome, Voice, execute, execute::Execution, keeper::Keeper,
 use crate::{
     api::wire::{Failure, Fault, Message, Run, Up},
     model::{MountKind, ServiceName},
-    plan::{Action, Slot},
+    plan::{Action, Phase, Slot},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Places of one-off containers begin beyond this, where no replica ever is.
 const FIRST_PLACE: u32 = 1_000_000;
@@ -143,8 +143,22 @@ fn free_place(engine: &Engine, service: &ServiceName) -> Slot {
     }
 }
 
+/// Time that a client which this engine does not know has to read the last output of a container that ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The same for a container that an engine before this one started: its client may still be there.
+pub async fn remove_adopted(engine: &Arc<Engine>, keeper: &Arc<Keeper>) {
+    let _chore = engine.chore();
+    if keeper.phase() == Phase::Running {
+        keeper.ended().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    }
+    remove_at_end(engine, keeper, None).await;
+}
+
 /// Removes a container when it has ended and its client, if it has one, has gone.
-pub async fn remove_at_end(engine: &Arc<Engine>, keeper: &Arc<Keeper>, client: Option<&Voice>) {
+async fn remove_at_end(engine: &Arc<Engine>, keeper: &Arc<Keeper>, client: Option<&Voice>) {
+    let _chore = engine.chore();
     keeper.ended().await;
     let voice = match client {
         Some(voice) => {

@@ -127,6 +127,13 @@ fn sweep(roots: &Roots, project: &ProjectName) {
         let _ = std::fs::remove_file(folder.join(name));
     }
     let _ = std::fs::remove_dir(folder);
+    // A project that was only asked about, and never applied.
+    let kept = roots.project(project);
+    let log = kept.join("engine.log");
+    if !roots.project_file(project).exists() && std::fs::metadata(&log).is_ok_and(|data| data.len() == 0) {
+        let _ = std::fs::remove_file(log);
+        let _ = std::fs::remove_dir(kept);
+    }
 }
 
 /// Whoever started us waits for this line on our standard output.
@@ -160,6 +167,7 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
         holder: Mutex::new(String::new()),
         preparing: Mutex::new(BTreeMap::new()),
         interrupt: watch::channel(false).0,
+        chores: Arc::new(()),
     });
     if let Err(failure) = observe::adopt(&engine).await {
         tracing::error!(?failure, "not everything that runs could be adopted");
@@ -191,7 +199,17 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
 /// Returns when no container runs, none waits for its restart, and no client is connected.
 async fn nothing_left(engine: &Engine, clients: &AtomicUsize, left: &Notify) {
     loop {
-        let idle = || clients.load(Ordering::SeqCst) == 0 && !engine.keepers().iter().any(|k| k.is_active());
+        let active = || engine.keepers().iter().any(|k| k.is_active());
+        if engine.has_chores() && !active() {
+            // They are short once nothing runs.
+            tokio::time::sleep(LINGER).await;
+            continue;
+        }
+        let idle = || {
+            !engine.has_chores()
+                && clients.load(Ordering::SeqCst) == 0
+                && !engine.keepers().iter().any(|k| k.is_active())
+        };
         if idle() {
             tokio::time::sleep(LINGER).await;
             if idle() {

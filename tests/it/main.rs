@@ -24,6 +24,7 @@ mod order;
 mod overlay;
 mod ready;
 mod registries;
+mod run;
 mod secrets;
 mod shared_networks;
 mod system;
