@@ -36,7 +36,11 @@ impl Random {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit
+        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % limit
+    }
+
+    fn number(&mut self, limit: usize) -> u32 {
+        u32::try_from(self.below(limit)).unwrap()
     }
 
     fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
@@ -138,7 +142,7 @@ fn grow(random: &mut Random, root: &Path, count: usize) {
             }
             3..=5 => {
                 let content: Vec<u8> = (0..random.below(20_000))
-                    .map(|_| random.below(256) as u8)
+                    .map(|_| random.below(256).to_le_bytes()[0])
                     .collect();
                 fs::write(&path, content).unwrap();
                 files.push(path.clone());
@@ -168,7 +172,7 @@ fn grow(random: &mut Random, root: &Path, count: usize) {
                     &path,
                     kind,
                     Mode::from_raw_mode(0o600),
-                    makedev(1 + random.below(300) as u32, random.below(70_000) as u32),
+                    makedev(1 + random.number(300), random.number(70_000)),
                 )
                 .unwrap();
             }

@@ -396,9 +396,10 @@ impl Store {
         repo_digest: Option<String>,
     ) -> Result<Digest, StoreError> {
         let id = self.put_blob(config)?;
-        let mut repo_digests = self
-            .record(id)
-            .map(|known| known.repo_digests)
+        let known = self.record(id).ok();
+        let mut repo_digests = known
+            .as_ref()
+            .map(|known| known.repo_digests.clone())
             .unwrap_or_default();
         if let Some(new) = repo_digest
             && !repo_digests.contains(&new)
@@ -410,14 +411,18 @@ impl Store {
             .filter_map(|layer| layers::size(self, layer.diff_id))
             .sum();
         let added = jiff::Timestamp::now().as_second();
-        self.put_record(&Record {
+        let record = Record {
             id,
             layers,
             manifest,
             repo_digests,
             bytes,
-            added,
-        })?;
+            added: known.as_ref().map_or(added, |known| known.added),
+        };
+        // What is known already is not written again: a build that changes nothing waits for no disk.
+        if known.as_ref() != Some(&record) {
+            self.put_record(&Record { added, ..record })?;
+        }
         Ok(id)
     }
 
