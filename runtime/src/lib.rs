@@ -43,3 +43,4 @@ pub mod role;
 pub mod rootfs;
 pub mod sys;
 pub mod terminal;
+pub mod watch;

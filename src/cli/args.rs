@@ -1,9 +1,9 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
 use super::{
-    CommandError, Exit, Outcome, attach, down, engine, events, exec, files, image, images, lifecycle,
+    CommandError, Exit, Outcome, attach, down, enable, engine, events, exec, files, image, images, lifecycle,
     lifecycle::Verb, logs, overlay, ps, reference, run, scale, small, stats, system, top, up, volume, wait,
-    why,
+    watch, why,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -136,6 +136,8 @@ pub enum Command {
     Commit(files::Commit),
     /// Create containers without starting them
     Create(up::Create),
+    /// Bring changes of the project's folders into its containers, as they happen (`develop.watch`)
+    Watch(watch::Watch),
     /// Build images of services
     Build(up::Build),
     /// Pull images of services
@@ -172,6 +174,10 @@ pub enum Command {
     Events(events::Events),
     /// Tell how a service came to be as it is: what it waits for, why it was made anew, its last exit and probes
     Why(why::Why),
+    /// Bring the project up with the machine: write a systemd unit
+    Enable(enable::Enable),
+    /// Remove the project's systemd unit
+    Disable(enable::Disable),
     /// List images of the project's containers
     Images(images::Images),
     /// Work with images
@@ -256,6 +262,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Export(args) => files::export(global, args),
         Command::Commit(args) => files::commit(global, args),
         Command::Create(args) => up::create(global, args),
+        Command::Watch(args) => watch::run(global, args),
         Command::Build(args) => up::build(global, args),
         Command::Pull(args) => up::pull(global, args),
         Command::Push(args) => super::push::run(global, args),
@@ -273,6 +280,8 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Ls(args) => small::list(global, args),
         Command::Events(args) => events::run(global, args),
         Command::Why(args) => why::run(global, args),
+        Command::Enable(args) => enable::enable(global, args),
+        Command::Disable(args) => enable::disable(global, args),
         Command::Images(args) => images::run(global, args),
         Command::Image(command) => image::run(command, global),
         Command::System(command) => system::run(command, global),

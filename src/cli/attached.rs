@@ -45,6 +45,8 @@ pub(super) struct Attached {
 pub(super) enum End {
     /// No container runs any more.
     AllExited,
+    /// Nothing but the user.
+    Asked,
     /// One container ended.
     FirstExit,
     /// One container ended with a status other than 0.
@@ -145,7 +147,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
             }
         }
         let active = |c: &ContainerInfo| c.restarting || matches!(c.phase, Phase::Running | Phase::Paused);
-        if stopping.is_none() && !now.iter().any(active) {
+        if stopping.is_none() && how.end != End::Asked && !now.iter().any(active) {
             break;
         }
     }
@@ -161,7 +163,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
 /// Whether this container's end ends everything; sets the exit status.
 fn ends(how: &Attached, container: &ContainerInfo, code: u8, status: &mut Exit) -> bool {
     match &how.end {
-        End::AllExited => false,
+        End::AllExited | End::Asked => false,
         End::FirstExit => {
             *status = Exit::Status(code);
             true

@@ -1,13 +1,17 @@
 //! `banyan graph`: who waits for whom.
 
-use super::{Exit, Global, Outcome, config};
+use super::{CommandError, Exit, Global, Outcome, config, graph_svg, ps};
 use crate::{
     graph::Graph,
     model::{Condition, Project},
     project,
 };
 use clap::{Args, ValueEnum};
-use std::{fmt::Write as _, io::Write as _};
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// Print the dependency graph of the services
 #[derive(Debug, Args)]
@@ -15,6 +19,12 @@ pub struct GraphArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Write to a file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Draw it as SVG and open it with this machine's viewer
+    #[arg(long)]
+    open: bool,
 }
 
 /// How to draw.
@@ -26,6 +36,8 @@ pub enum Format {
     Dot,
     /// Mermaid.
     Mermaid,
+    /// A picture, with the states that the services are in now.
+    Svg,
 }
 
 /// Runs the command.
@@ -36,9 +48,43 @@ pub fn run(args: &GraphArgs, global: &Global) -> Outcome {
     let options = config::load_options(global)?;
     let loaded = project::load(&options).map_err(|wrong| config::wrong_project(&wrong, &options))?;
     config::print_warnings(&loaded.warnings, &options);
-    let text = draw(&loaded.project, args.format);
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let project = &loaded.project;
+    let text = if args.open || args.format == Format::Svg {
+        graph_svg::draw(project, &ps::list(global, &project.name)?)
+    } else {
+        draw(project, args.format)
+    };
+    let write = |path: &Path| {
+        fs_err::write(path, &text)
+            .map_err(|error| CommandError::caused(Exit::Failed, "cannot write the graph", &error))
+    };
+    if args.open {
+        let path = args.output.clone().unwrap_or_else(|| {
+            let name = format!("banyan-{}-{}.svg", project.name, std::process::id());
+            std::env::temp_dir().join(name)
+        });
+        write(&path)?;
+        return open(&path);
+    }
+    match &args.output {
+        Some(path) => write(path)?,
+        // A reader that went away wants no more.
+        None => drop(std::io::stdout().write_all(text.as_bytes())),
+    }
     Ok(Exit::Success)
+}
+
+/// Opens a file with the viewer that the desktop has for it.
+fn open(path: &Path) -> Outcome {
+    let opened = std::process::Command::new("xdg-open").arg(path).status();
+    match opened {
+        Ok(status) if status.success() => Ok(Exit::Success),
+        failed => {
+            let why = failed.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let what = format!("`xdg-open` cannot open {}: {why}", path.display());
+            Err(CommandError::new(Exit::Host, what).hint("open the file with a browser"))
+        }
+    }
 }
 
 /// The graph of a project as text; a project that was loaded has no cycles.
@@ -47,7 +93,7 @@ pub fn draw(project: &Project, format: Format) -> String {
     let order = Graph::of(project).order().unwrap_or_default();
     let mut out = String::new();
     match format {
-        Format::Text => {}
+        Format::Text | Format::Svg => {}
         Format::Dot => {
             let _ = writeln!(out, "digraph \"{}\" {{\n  rankdir=LR;", project.name);
         }
@@ -65,6 +111,7 @@ pub fn draw(project: &Project, format: Format) -> String {
             .map(|(other, dependency)| (other.as_str(), word(dependency.condition)))
             .collect();
         let _ = match format {
+            Format::Svg => Ok(()),
             Format::Text if edges.is_empty() => writeln!(out, "{name}"),
             Format::Text => {
                 let waits: Vec<String> = edges

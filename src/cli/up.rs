@@ -100,6 +100,9 @@ pub struct Up {
     /// Forget anonymous volumes of recreated containers
     #[arg(short = 'V', long)]
     renew_anon_volumes: bool,
+    /// Bring changes of the project's folders into its containers meanwhile (`develop.watch`)
+    #[arg(short, long, conflicts_with_all = ["detach", "wait", "no_start"])]
+    watch: bool,
     /// Stop everything when one container ends
     #[arg(long, conflicts_with = "detach")]
     abort_on_container_exit: bool,
@@ -159,6 +162,9 @@ pub(super) fn up(global: &Global, args: &Up) -> Outcome {
         }
         return Ok(Exit::Success);
     }
+    if args.watch {
+        watch_beside(global, &project, &args.common.services)?;
+    }
     let follow = attached::Attached {
         services: shown(&project, args),
         timestamps: args.timestamps,
@@ -172,11 +178,24 @@ pub(super) fn up(global: &Global, args: &Up) -> Outcome {
             (Some(service), ..) => attached::End::StatusOf(service.clone()),
             (None, true, _) => attached::End::FirstExit,
             (None, false, true) => attached::End::FirstFailure,
+            // A restart or rebuild may leave nothing running for a moment.
+            (None, false, false) if args.watch => attached::End::Asked,
             (None, false, false) => attached::End::AllExited,
         },
         timeout: args.timeout.map(Duration::from_secs),
     };
     attached::follow(global, &project.name, &follow)
+}
+
+/// Watches on a thread of its own, for as long as this process lives.
+fn watch_beside(global: &Global, project: &Project, services: &[String]) -> Result<(), CommandError> {
+    let named = known(project, services)?;
+    let mut session = super::watch::Session::new(&quiet(global, true), project, &named)?;
+    std::thread::spawn(move || {
+        session.begin();
+        while session.step().is_ok() {}
+    });
+    Ok(())
 }
 
 /// Runs `create`.

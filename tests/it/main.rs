@@ -4,12 +4,14 @@
 mod support;
 
 mod build_run;
+mod check;
 mod commit;
 mod container;
 mod container_files;
 mod debian;
 mod documentation;
 mod down;
+mod enable;
 mod endurance;
 mod engine_crash;
 mod exit_codes;
@@ -30,6 +32,7 @@ mod shared_networks;
 mod system;
 mod terminal;
 mod up;
+mod watch;
 
 /// A file that is not listed above would silently not be run.
 #[test]

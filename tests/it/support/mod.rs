@@ -60,6 +60,12 @@ impl Root {
         root
     }
 
+    /// A root with nothing in it, for tests that need no container.
+    pub(crate) fn empty() -> Self {
+        let dir = tempfile::Builder::new().prefix("banyan-test-").tempdir().unwrap();
+        Self { dir }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }

@@ -174,6 +174,37 @@ impl FileTree {
         })
     }
 
+    /// Makes a directory with the directories above it; one that exists stays as it is.
+    ///
+    /// # Errors
+    /// When something else is there, or nothing can be written.
+    pub fn make_directory(&self, path: &str) -> Result<(), CopyError> {
+        let made = self
+            .tree
+            .make(path, crate::rootfs::inside::Kind::Directory(0o755));
+        made.map(drop)
+            .map_err(ContainerError::from)
+            .map_err(CopyError::from)
+    }
+
+    /// Removes what is at `path`, with everything below it; a link is removed itself. False when there was nothing.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn remove(&self, path: &str) -> Result<bool, CopyError> {
+        let found = match self.find(path, false) {
+            Err(CopyError::Missing(_)) => return Ok(false),
+            found => found?,
+        };
+        remove_at(found.parent.as_fd(), &found.name, found.is_directory()).map_err(|errno| {
+            CopyError::Open {
+                path: path.to_owned(),
+                cause: errno.into(),
+            }
+        })?;
+        Ok(true)
+    }
+
     /// Writes the whole tree as a tar stream (`docker export`).
     ///
     /// # Errors
@@ -368,6 +399,27 @@ struct Landing {
     path: String,
     /// The destination exists and is a directory whose own attributes stay.
     kept: Option<String>,
+}
+
+fn remove_at(
+    parent: std::os::fd::BorrowedFd<'_>,
+    name: &std::ffi::CStr,
+    directory: bool,
+) -> rustix::io::Result<()> {
+    use rustix::fs::{Dir, Mode, OFlags, openat, unlinkat};
+    if !directory {
+        return unlinkat(parent, name, AtFlags::empty());
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let inside = openat(parent, name, flags, Mode::empty())?;
+    for entry in Dir::read_from(&inside)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            let is_directory = entry.file_type() == FileType::Directory;
+            remove_at(inside.as_fd(), entry.file_name(), is_directory)?;
+        }
+    }
+    unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
 /// Copies `source` of one tree to `destination` of another, as `cp -a` would: a file onto a file or into a directory; a
