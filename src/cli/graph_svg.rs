@@ -106,13 +106,13 @@ pub(super) fn draw(project: &Project, containers: &[ContainerInfo]) -> String {
             .filter(|c| c.slot.service.as_str() == *name && !c.one_off)
             .collect();
         let (word, colour) = state(&of);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<g><rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"8\" fill=\"#fafafa\" \
              stroke=\"{colour}\" stroke-width=\"1.5\"/>\
              <circle cx=\"{dot}\" cy=\"{middle}\" r=\"5\" fill=\"{colour}\"/>\
              <text x=\"{text}\" y=\"{upper}\" font-size=\"14\" font-weight=\"600\" fill=\"#222\">{name}</text>\
-             <text x=\"{text}\" y=\"{lower}\" font-size=\"12\" fill=\"#555\">{word}</text></g>\n",
+             <text x=\"{text}\" y=\"{lower}\" font-size=\"12\" fill=\"#555\">{word}</text></g>",
             dot = x + 16,
             middle = y + HEIGHT / 2,
             text = x + 32,
@@ -136,11 +136,11 @@ fn arrow(out: &mut String, from: (usize, usize), to: (usize, usize), condition: 
         Condition::ServiceHealthy => ("healthy", ""),
         Condition::ServiceCompletedSuccessfully => ("completed", " stroke-dasharray=\"5 4\""),
     };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<path d=\"M{x1} {y1} C{c1} {y1} {c2} {y2} {x2} {y2}\" fill=\"none\" stroke=\"#9e9e9e\" \
          stroke-width=\"1.5\"{dash}/>\
-         <path d=\"M{x2} {top} l8 4 l-8 4 z\" fill=\"#9e9e9e\"/>\n",
+         <path d=\"M{x2} {top} l8 4 l-8 4 z\" fill=\"#9e9e9e\"/>",
         c1 = x1 + half,
         c2 = x2.saturating_sub(half),
         top = y2 - 4,
