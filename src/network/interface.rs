@@ -17,6 +17,12 @@ pub enum InterfaceError {
     /// A bad `interface_name`.
     #[error(transparent)]
     Name(#[from] LinkNameError),
+    /// Two interfaces of one name.
+    #[error("two networks have the interface name `{name}`; give each another one")]
+    Twice {
+        /// The name.
+        name: String,
+    },
     /// A network that is not planned.
     #[error("there is no network `{network}`")]
     NoNetwork {
@@ -56,13 +62,18 @@ pub fn endpoints(
         })
         .map(|(key, _)| *key);
     let mut used: BTreeSet<String> = attachments.values().filter_map(|a| a.interface.clone()).collect();
-    let mut made = Vec::new();
+    let mut made: Vec<(String, Endpoint)> = Vec::new();
     for (key, attachment) in order {
         let plan = plan(key)?;
         let interface = match &attachment.interface {
             Some(name) => LinkName::new(name.clone())?,
             None => free_name(&mut used)?,
         };
+        if made.iter().any(|(_, other)| other.interface == interface) {
+            return Err(InterfaceError::Twice {
+                name: interface.to_string(),
+            });
+        }
         let own = addresses.get(key).map(Vec::as_slice).unwrap_or_default();
         let subnets = own.iter().filter_map(|a| {
             let subnet = plan.subnets().find(|s| s.subnet.contains(*a))?;
@@ -212,5 +223,13 @@ mod tests {
              first one even",
         );
         check(&[("z", Attachment::default())], "there is no network `z`");
+        let named = Attachment {
+            interface: Some("lan".into()),
+            ..Attachment::default()
+        };
+        check(
+            &[("a", named.clone()), ("b", named)],
+            "two networks have the interface name `lan`; give each another one",
+        );
     }
 }

@@ -67,7 +67,8 @@ fn two_projects_find_each_other_by_service_name_and_alias_and_a_third_does_not()
     let root = Root::new();
     created(&root, &["edge"]);
     let shop = root.project("shop", &page("web", "store"));
-    let blog = root.project("blog", &page("journal", "posts"));
+    let links = "external_links: [\"shop-web-1:market\"]\n    stop_signal";
+    let blog = root.project("blog", &page("journal", "posts").replace("stop_signal", links));
     let alone = root.project(
         "alone",
         "services:\n  hermit:\n    image: busybox\n    command: [\"sleep\", \"1000\"]\n    stop_signal: SIGKILL\n",
@@ -84,6 +85,11 @@ fn two_projects_find_each_other_by_service_name_and_alias_and_a_third_does_not()
         assert!(resolves(&blog, "journal", name), "blog does not see {name}");
         assert!(!resolves(&alone, "hermit", name), "a stranger sees {name}");
     }
+    assert!(
+        resolves(&blog, "journal", "market"),
+        "an external link leads nowhere"
+    );
+    assert!(!resolves(&shop, "web", "market"), "a link is everybody's");
     wait_until(5, "blog's page", || {
         fetch(&shop, "web", "posts").filter(|page| page == "page of journal\n")
     });
@@ -457,4 +463,49 @@ networks: {data: {external: true}}
     project.ok(&["down"]);
     assert_eq!(network(&root, &["rm", "data"]).code, 0);
     assert!(network(&root, &["ls", "-q"]).stdout.is_empty());
+}
+
+/// Runs a command of both projects at the same time; `ok` or not, since its engine may be killed under it.
+fn both(projects: [&Project<'_>; 2], arguments: &[&str], meanwhile: impl FnOnce()) -> Vec<Ran> {
+    std::thread::scope(|scope| {
+        let runs = projects.map(|project| scope.spawn(move || project.run(arguments)));
+        meanwhile();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn engines_killed_at_any_moment_leave_a_network_that_the_next_up_and_down_put_right() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    created(&root, &["edge"]);
+    let shop = root.project("shop", &page("web", "store"));
+    let blog = root.project("blog", &page("journal", "posts"));
+    let projects = [&shop, &blog];
+    let kill_after = |milliseconds| {
+        std::thread::park_timeout(std::time::Duration::from_millis(milliseconds));
+        for engine in engines(&root) {
+            // It may have ended by itself.
+            let _ = std::process::Command::new("kill").args(["-9", &engine]).output();
+        }
+    };
+    for (during_up, during_down) in [(30, 5), (90, 40), (150, 15), (250, 80)] {
+        both(projects, &["up", "-d"], || kill_after(during_up));
+        for ran in both(projects, &["up", "-d"], || {}) {
+            assert_eq!(ran.code, 0, "killed after {during_up} ms: {}", ran.all());
+        }
+        wait_until(10, "names of both", || {
+            (resolves(&shop, "web", "posts") && resolves(&blog, "journal", "store")).then_some(())
+        });
+        wait_until(5, "the page", || fetch(&shop, "web", "posts"));
+        both(projects, &["down", "-t", "0"], || kill_after(during_down));
+        for ran in both(projects, &["down", "-t", "0"], || {}) {
+            assert_eq!(ran.code, 0, "killed after {during_down} ms: {}", ran.all());
+        }
+        nobody_is_there(&root);
+    }
+    let ran = network(&root, &["rm", "edge"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
 }

@@ -111,7 +111,7 @@ impl Hall {
         ] {
             sysctl::write_if_present(key, value)?;
         }
-        let port = self.make_veth(container, endpoint)?;
+        let port = self.make_veth(inside, container, endpoint)?;
         let index = link::link(inside, interface)
             .map_err(HallError::step("find the interface", interface))?
             .index;
@@ -146,7 +146,12 @@ impl Hall {
     }
 
     /// Makes the pair in one request: near end a port of the bridge and up, far end born in the container.
-    fn make_veth(&self, container: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<LinkName, HallError> {
+    fn make_veth(
+        &self,
+        inside: &mut Socket,
+        container: BorrowedFd<'_>,
+        endpoint: &Endpoint,
+    ) -> Result<LinkName, HallError> {
         let bridge = endpoint.bridge.as_str();
         let mut sockets = self.sockets();
         let master = link::link(&mut sockets.route, bridge)
@@ -173,6 +178,11 @@ impl Hall {
                 Ok(()) => return Ok(name),
                 Err(cause) if cause.is(libc::EEXIST) => {
                     let Ok(old) = link::link(&mut sockets.route, name.as_str()) else {
+                        // Not the near end's name, then: whoever was to connect this container before was killed when
+                        // it had made the far end. That goes, with its near end; if it has gone by itself, so much
+                        // the better.
+                        let far = link::delete_by_name(endpoint.interface.as_str());
+                        let _ = inside.request(vec![far]);
                         continue;
                     };
                     if old.master == Some(master) {
