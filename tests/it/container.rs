@@ -720,3 +720,23 @@ fn every_line_is_logged_once_and_in_order() {
             .all(|(index, line)| line == (index + 1).to_string())
     );
 }
+
+#[test]
+fn a_detached_container_removes_itself() {
+    let Some(host) = Host::new() else { return };
+    let id = host.sleeper("brief", &["--rm"]);
+    let state = host.path("state/containers").join(&id);
+    assert!(state.exists());
+    let ran = host.banyan(&["kill", "brief"]);
+    assert_eq!(ran.code, 0, "{}", ran.error);
+    eventually("the removal", || !state.exists());
+    assert!(!host.path("state/run/containers").join(&id).exists());
+    host.sleeper("stopped", &["--rm"]);
+    let ran = host.banyan(&["stop", "-t", "0", "stopped"]);
+    assert_eq!(
+        (ran.code, host.banyan(&["ls", "-aq"]).out.as_str()),
+        (0, ""),
+        "{}",
+        ran.error
+    );
+}

@@ -200,6 +200,7 @@ impl Launcher {
             log: settings.log.clone(),
             grants: !extras.grants.is_empty(),
             revive: settings.revive.clone().filter(|_| extras.engine.is_some()),
+            remove_at_end: settings.remove_at_end.clone(),
             keep: extras.keep.len(),
         })
     }

@@ -74,7 +74,7 @@ pub fn open(dir: &ContainerDir) -> Result<Found, ContainerError> {
 pub fn remove(dir: &ContainerDir, force: bool) -> Result<(), ContainerError> {
     let record = read_record(dir).unwrap_or(None);
     if let Some(record) = &record {
-        end_processes(record, force)?;
+        end_processes(dir, record, force)?;
         record.cgroup.remove()?;
     }
     let run = remove_directory(&dir.run);
@@ -83,7 +83,7 @@ pub fn remove(dir: &ContainerDir, force: bool) -> Result<(), ContainerError> {
 }
 
 /// Makes sure that neither the container nor its shim is left.
-fn end_processes(record: &Record, force: bool) -> Result<(), ContainerError> {
+fn end_processes(dir: &ContainerDir, record: &Record, force: bool) -> Result<(), ContainerError> {
     let Some((container, shim)) = record.processes else {
         return Ok(());
     };
@@ -101,7 +101,12 @@ fn end_processes(record: &Record, force: bool) -> Result<(), ContainerError> {
             return Err(ContainerError::StillRunning);
         }
     }
-    if let Some(pidfd) = shim.open()
+    let shim = shim.open();
+    if let (Some(pidfd), Some(_)) = (&shim, Exit::read(&dir.state)) {
+        // The end is recorded and told: what is left to it is to write the record to the disk, for nobody.
+        let _ = pidfd::signal(pidfd, libc::SIGKILL);
+    }
+    if let Some(pidfd) = shim
         && !pidfd::wait_end(&pidfd, 10_000).map_err(ContainerError::Wait)?
     {
         return Err(ContainerError::StillRunning);

@@ -60,6 +60,9 @@ pub struct Settings {
     pub annotations: BTreeMap<String, String>,
     /// How to bring the engine back when it dies.
     pub revive: Option<Revive>,
+    /// Removed with everything of it when it ends, by its shim; these files go too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove_at_end: Option<Vec<PathBuf>>,
     /// What only an OCI bundle asks for. With it everything is as written: nothing is mounted, set or added by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<Box<Bundle>>,
@@ -206,6 +209,7 @@ impl Settings {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             revive: None,
+            remove_at_end: None,
             bundle: None,
         }
     }

@@ -74,7 +74,8 @@ impl Store {
         Ok(leases)
     }
 
-    fn lease_path(&self, owner: &str) -> Result<PathBuf, StoreError> {
+    /// Where a claim is kept: a file that a container which removes itself takes along.
+    pub fn lease_path(&self, owner: &str) -> Result<PathBuf, StoreError> {
         let is_name = !owner.is_empty()
             && owner.len() <= 200
             && !owner.starts_with('.')

@@ -49,6 +49,9 @@ pub(crate) struct Plan {
     pub(crate) log: LogSettings,
     pub(crate) grants: bool,
     pub(crate) revive: Option<Revive>,
+    /// Remove both directories at the end, and these files.
+    #[serde(default)]
+    pub(crate) remove_at_end: Option<Vec<PathBuf>>,
     /// How many descriptors to keep.
     pub(crate) keep: usize,
 }

@@ -43,6 +43,9 @@ const REVIVE_AGAIN: Timespec = Timespec {
     tv_nsec: 300_000_000,
 };
 
+/// How long an exit record may wait for the disk, for the container to be removed meanwhile.
+const BEFORE_SYNC: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Runs the role; `launcher` is the socket the plan comes through.
 pub(crate) fn run(launcher: OwnedFd) -> u8 {
     // Leave the launcher's session: its terminal's Ctrl-C is not for us. Fails when we lead a group already: harmless.
@@ -487,10 +490,21 @@ impl Shim {
         let _ = std::fs::remove_file(paths::socket(&self.plan.run));
         self.tell_all(&Reply::Exited(exit));
         // Nobody waits for the disk: the record is complete for all readers, and after a power cut the container is
-        // known to have ended anyway.
+        // known to have ended anyway. Many containers are removed as soon as they end, and `remove` ends this process in
+        // the pause: then nothing is written to the disk at all.
         self.clients.clear();
         self.kept.clear();
+        if let Some(files) = &self.plan.remove_at_end {
+            // What cannot be removed stays listed as a stopped container, for others to remove.
+            for file in files {
+                let _ = std::fs::remove_file(file);
+            }
+            let _ = std::fs::remove_dir_all(&self.plan.run);
+            let _ = std::fs::remove_dir_all(&self.plan.state);
+            return;
+        }
         if let Ok(file) = written {
+            std::thread::sleep(BEFORE_SYNC);
             let _ = rustix::fs::fsync(&file);
         }
     }

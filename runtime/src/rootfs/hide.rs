@@ -30,16 +30,20 @@ pub(crate) fn hide(
             result => result.at(Step::Mask, path)?,
         };
         let cover = if is_directory(&target).at(Step::Mask, path)? {
-            let shared = match empty_directory.take() {
-                Some(shared) => shared,
-                None => new_mount(
-                    "tmpfs",
-                    &[("nr_blocks", "1"), ("nr_inodes", "1")],
-                    everything_off(),
-                )
-                .at(Step::Mask, path)?,
-            };
-            clone_tree(empty_directory.insert(shared), false).at(Step::Mask, path)?
+            match &empty_directory {
+                // From where it is attached: kernels before 6.15 do not copy detached mounts.
+                Some(attached) => clone_tree(attached, false).at(Step::Mask, path)?,
+                None => {
+                    let empty = new_mount(
+                        "tmpfs",
+                        &[("nr_blocks", "1"), ("nr_inodes", "1")],
+                        everything_off(),
+                    )
+                    .at(Step::Mask, path)?;
+                    empty_directory = Some(empty.try_clone().at(Step::Mask, path)?);
+                    empty
+                }
+            }
         } else {
             null_device(tree)
                 .or_else(|_| host.copy("null"))

@@ -14,10 +14,10 @@ use crate::{
 };
 use rustix::{
     fs::{CWD, Mode, OFlags},
-    mount::MountAttrFlags,
+    mount::{MountAttrFlags, UnmountFlags},
 };
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
 };
 
@@ -282,11 +282,19 @@ pub(crate) fn mount_grants(tree: &Tree, grants: &[Grant]) -> Result<(), Failure>
     let store = new_mount("tmpfs", &[("mode", "700"), ("noswap", "")], attributes)
         .or_else(|_| new_mount("tmpfs", &[("mode", "700")], attributes))
         .at(Step::Mount, "grants")?;
-    // A file is bound through a mount that is attached somewhere; the place below is covered again by nothing else.
+    // Kernels before 6.15 copy attached mounts only: on top of the root it is in nobody's way, and gone at the end.
+    attach(&store, tree.root()).at(Step::Mount, "grants")?;
+    let result = bind_grants(tree, grants, &store);
+    let place = format!("/proc/self/fd/{}", store.as_raw_fd());
+    rustix::mount::unmount(place, UnmountFlags::DETACH).at(Step::Mount, "grants")?;
+    result
+}
+
+fn bind_grants(tree: &Tree, grants: &[Grant], store: &OwnedFd) -> Result<(), Failure> {
     for (number, grant) in grants.iter().enumerate() {
         let name = number.to_string();
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&store, &name, flags, Mode::from_raw_mode(0o600))
+        let file = rustix::fs::openat(store, &name, flags, Mode::from_raw_mode(0o600))
             .at(Step::WriteFile, &grant.target)?;
         std::io::Write::write_all(
             &mut std::fs::File::from(file.try_clone().at(Step::WriteFile, &grant.target)?),

@@ -2,7 +2,7 @@
 
 use super::{
     flags::Flags,
-    print_line, refuse,
+    print_line,
     registry::{Entry, Registry},
     resolve::{AUTO_REMOVE, IMAGE_ID, resolve},
 };
@@ -67,12 +67,7 @@ pub struct Attach {
 
 impl Run {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
-        if self.detach && self.rm {
-            return Err(refuse(
-                "--detach and --rm cannot be used together: nobody would stay to remove the container",
-            ));
-        }
-        let (settings, dir) = prepare(&self.flags, registry, self.rm)?;
+        let (settings, dir) = prepare(&self.flags, registry, self.rm, self.detach)?;
         let created = match create(&settings, &dir) {
             Ok(created) => created,
             // Nothing of a container that never was may be left.
@@ -101,7 +96,7 @@ impl Run {
 
 impl Create {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
-        let (settings, dir) = prepare(&self.flags, registry, false)?;
+        let (settings, dir) = prepare(&self.flags, registry, false, false)?;
         match create(&settings, &dir) {
             Ok(_) => {
                 print_line(&settings.id);
@@ -171,12 +166,19 @@ fn prepare(
     flags: &Flags,
     registry: &Registry,
     auto_remove: bool,
+    detached: bool,
 ) -> Result<(Settings, ContainerDir), CommandError> {
     let mut settings = resolve(flags, registry)?;
     if auto_remove {
         settings
             .annotations
             .insert(AUTO_REMOVE.to_owned(), "true".to_owned());
+        if detached {
+            // Nobody of us stays: its shim removes it.
+            let lease =
+                Store::open(&registry.roots.images()).and_then(|store| store.lease_path(&settings.id));
+            settings.remove_at_end = Some(lease.into_iter().collect());
+        }
     }
     let dir = registry.dir(&settings.id);
     let lock = registry.lock()?;

@@ -1,0 +1,347 @@
+//! What one container costs beside the kernel's own work and beside crun and runc, all in one run, in turn.
+//!
+//! Run it through `benches/container`, which builds the program first. Prints medians and 95th percentiles; machines are
+//! noisy, so read the ratios.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+
+use banyan_runtime::{
+    container::{ContainerDir, Extras, Launcher, Settings, remove},
+    rootfs::RootFs,
+};
+use std::{
+    ffi::CString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Containers started at the same time.
+const PARALLEL: usize = 50;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().filter(|word| word != "--bench").collect();
+    let program = PathBuf::from(arguments.get(1).expect("use benches/container"));
+    let rounds: usize = arguments.get(2).map_or(40, |text| text.parse().unwrap());
+    let place = tempfile::Builder::new()
+        .prefix("banyan-bench-")
+        .tempdir()
+        .unwrap();
+    let bench = Bench::new(program, place.path());
+    let mut rows: Vec<Row> = vec![
+        Row::new("floor: clone, overlay, exec, wait", Box::new(|b, n| b.floor(n))),
+        Row::new("banyan, library", Box::new(|b, n| b.library(n))),
+        Row::new("banyan container run --rm", Box::new(|b, n| b.command(n))),
+        Row::new("banyan oci run", Box::new(|b, n| b.oci(n))),
+    ];
+    for (peer, text) in [("crun", "crun run"), ("runc", "runc run")] {
+        match bench.peer_works(peer) {
+            Ok(()) => rows.push(Row::new(text, Box::new(move |b, n| b.peer(peer, n)))),
+            Err(why) => println!("{text}: not measured: {why}"),
+        }
+    }
+    for round in 0..rounds + 3 {
+        for row in &mut rows {
+            let start = Instant::now();
+            (row.run)(&bench, round);
+            // The first rounds warm caches.
+            if round >= 3 {
+                row.times.push(start.elapsed());
+            }
+        }
+    }
+    let floor = rows[0].median();
+    println!(
+        "{:<36} {:>9} {:>9} {:>9}",
+        format!("{rounds} rounds, /bin/true"),
+        "median",
+        "p95",
+        "x floor"
+    );
+    for row in &mut rows {
+        let (median, high) = (row.median(), row.percentile(95));
+        let ratio = median.as_secs_f64() / floor.as_secs_f64();
+        println!(
+            "{:<36} {:>6.2} ms {:>6.2} ms {ratio:>9.2}",
+            row.name,
+            milliseconds(median),
+            milliseconds(high)
+        );
+    }
+    bench.parallel();
+    bench.idle();
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+type Run = Box<dyn Fn(&Bench, usize)>;
+
+struct Row {
+    name: &'static str,
+    run: Run,
+    times: Vec<Duration>,
+}
+
+impl Row {
+    fn new(name: &'static str, run: Run) -> Self {
+        Self {
+            name,
+            run,
+            times: Vec::new(),
+        }
+    }
+
+    fn median(&mut self) -> Duration {
+        self.percentile(50)
+    }
+
+    fn percentile(&mut self, part: usize) -> Duration {
+        self.times.sort_unstable();
+        self.times[(self.times.len() - 1) * part / 100]
+    }
+}
+
+struct Bench {
+    place: PathBuf,
+    program: PathBuf,
+    launcher: Launcher,
+}
+
+impl Bench {
+    fn new(program: PathBuf, place: &Path) -> Self {
+        let root = place.join("root");
+        for folder in ["bin", "proc", "sys", "dev", "etc", "tmp"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        for applet in ["true", "sleep"] {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        let launcher = Launcher::new(&program).unwrap();
+        let bench = Self {
+            place: place.to_path_buf(),
+            program,
+            launcher,
+        };
+        bench.bundle();
+        bench
+    }
+
+    /// A bundle for all OCI runtimes alike: what runc's `spec` would write, without a terminal.
+    fn bundle(&self) {
+        let bundle = self.place.join("bundle");
+        fs::create_dir(&bundle).unwrap();
+        let mut config = banyan_runtime::oci::example::example();
+        // The oldest version that all of them know.
+        config["ociVersion"] = "1.0.2".into();
+        config["process"]["terminal"] = false.into();
+        config["process"]["args"] = serde_json::json!(["/bin/true"]);
+        config["root"]["path"] = self.place.join("root").display().to_string().into();
+        fs::write(bundle.join("config.json"), config.to_string()).unwrap();
+    }
+
+    fn settings(&self, id: &str, words: &[&str]) -> (Settings, ContainerDir) {
+        let state = self.place.join("state").join(id);
+        let root = RootFs::overlay(
+            vec![self.place.join("root")],
+            state.join("upper"),
+            state.join("work"),
+        );
+        let words = words.iter().map(ToString::to_string).collect();
+        let mut settings = Settings::new(id, root, words);
+        settings.id = format!("bench-{}-{id}", std::process::id());
+        (
+            settings,
+            ContainerDir::new(state, self.place.join("run").join(id)),
+        )
+    }
+
+    /// Create, start, wait, remove, in this process.
+    fn library(&self, round: usize) {
+        let (settings, dir) = self.settings(&format!("l{round}"), &["/bin/true"]);
+        let created = self.launcher.create(&settings, &dir, Extras::default()).unwrap();
+        let mut running = created.start().unwrap();
+        assert_eq!(running.wait(None).unwrap().unwrap().code(), 0);
+        remove(&dir, false).unwrap();
+        running.settle();
+    }
+
+    fn command(&self, _: usize) {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("--root")
+            .arg(self.place.join("cli"))
+            .args(["container", "run", "--rm", "--rootfs"]);
+        command.arg(self.place.join("root")).args(["--", "/bin/true"]);
+        succeed(&mut command);
+    }
+
+    fn oci(&self, round: usize) {
+        let mut command = Command::new(&self.program);
+        command.arg("oci").arg("--root").arg(self.place.join("oci"));
+        succeed(self.run_bundle(&mut command, round));
+    }
+
+    fn peer(&self, peer: &str, round: usize) {
+        let mut command = Command::new(peer);
+        command.arg("--root").arg(self.place.join(peer));
+        succeed(self.run_bundle(&mut command, round));
+    }
+
+    fn run_bundle<'a>(&self, command: &'a mut Command, round: usize) -> &'a mut Command {
+        let id = format!("bench-{}-{round}", std::process::id());
+        command
+            .args(["run", "--bundle"])
+            .arg(self.place.join("bundle"))
+            .arg(id)
+    }
+
+    fn peer_works(&self, peer: &str) -> Result<(), String> {
+        let mut command = Command::new(peer);
+        command.arg("--root").arg(self.place.join(peer));
+        let output = self.run_bundle(&mut command, 0).stdin(Stdio::null()).output();
+        let output = output.map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+
+    /// The kernel's own work: the namespaces of a container, an overlay as its root, exec, wait, clean-up. No cgroups, no
+    /// `/proc`, `/dev` or `/sys`, nothing masked.
+    fn floor(&self, round: usize) {
+        let place = self.place.join(format!("floor{round}"));
+        for folder in ["upper", "work", "root"] {
+            fs::create_dir_all(place.join(folder)).unwrap();
+        }
+        let text = |path: PathBuf| CString::new(path.display().to_string()).unwrap();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            self.place.join("root").display(),
+            place.join("upper").display(),
+            place.join("work").display()
+        );
+        let (options, root) = (CString::new(options).unwrap(), text(place.join("root")));
+        let program = c"/bin/true";
+        let flags = libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNET
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWCGROUP
+            | libc::SIGCHLD;
+        // SAFETY: without CLONE_VM this is fork(2) with namespaces; the child makes system calls only, on memory that is
+        // its own copy, and ends by exec or _exit.
+        let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+        assert!(pid >= 0, "clone failed: run this as root");
+        if pid == 0 {
+            let arguments = [program.as_ptr(), std::ptr::null()];
+            #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one child, one story")]
+            // SAFETY: all pointers are to NUL-terminated texts that live until exec; failures end the child.
+            unsafe {
+                let none = std::ptr::null();
+                libc::mount(
+                    none,
+                    c"/".as_ptr(),
+                    none,
+                    libc::MS_PRIVATE | libc::MS_REC,
+                    none.cast(),
+                );
+                let mounted = libc::mount(
+                    c"overlay".as_ptr(),
+                    root.as_ptr(),
+                    c"overlay".as_ptr(),
+                    0,
+                    options.as_ptr().cast(),
+                );
+                if mounted == 0 && libc::chroot(root.as_ptr()) == 0 && libc::chdir(c"/".as_ptr()) == 0 {
+                    libc::execve(program.as_ptr(), arguments.as_ptr(), [std::ptr::null()].as_ptr());
+                }
+                libc::_exit(1);
+            }
+        }
+        let mut status = 0;
+        let pid = i32::try_from(pid).unwrap();
+        // SAFETY: `status` outlives the call; the child is ours.
+        let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert!(waited == pid && status == 0, "the floor's child failed");
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    /// Fifty at once: until all run.
+    fn parallel(&self) {
+        let start = Instant::now();
+        let containers: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..PARALLEL)
+                .map(|number| {
+                    scope.spawn(move || {
+                        let (settings, dir) = self.settings(&format!("p{number}"), &["/bin/sleep", "1000"]);
+                        let created = self.launcher.create(&settings, &dir, Extras::default()).unwrap();
+                        (created.start().unwrap(), dir)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        println!(
+            "{PARALLEL} containers started in parallel: {:.0} ms",
+            milliseconds(start.elapsed())
+        );
+        let start = Instant::now();
+        for (mut running, dir) in containers {
+            remove(&dir, true).unwrap();
+            running.settle();
+        }
+        println!(
+            "{PARALLEL} containers killed and removed, in turn: {:.0} ms",
+            milliseconds(start.elapsed())
+        );
+    }
+
+    /// What a silent shim holds in memory.
+    fn idle(&self) {
+        let containers: Vec<_> = (0..PARALLEL)
+            .map(|number| {
+                let (settings, dir) = self.settings(&format!("i{number}"), &["/bin/sleep", "1000"]);
+                let created = self.launcher.create(&settings, &dir, Extras::default()).unwrap();
+                (created.start().unwrap(), dir)
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(500));
+        let field = |text: &str, name: &str| -> u64 {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap_or("0");
+            line.split_whitespace().next().unwrap_or("0").parse().unwrap_or(0)
+        };
+        let (mut pss, mut private) = (0, 0);
+        for (running, _) in &containers {
+            let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", running.shim_pid())).unwrap();
+            pss += field(&text, "Pss:");
+            private += field(&text, "Private_Clean:") + field(&text, "Private_Dirty:");
+        }
+        let count = PARALLEL as u64;
+        println!(
+            "{PARALLEL} idle shims: {} KiB PSS each, {} KiB private each",
+            pss / count,
+            private / count
+        );
+        for (mut running, dir) in containers {
+            remove(&dir, true).unwrap();
+            running.settle();
+        }
+    }
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
