@@ -222,10 +222,7 @@ fn a_flag_of_docker_compose_is_here_or_named_as_missing() {
             };
             match (same, missing.contains(&spoken)) {
                 (false, false) => wrong.push(format!("{spoken} is not here and not named as missing")),
-                // Watching is named as a whole until every flag of it is here.
-                (true, true) if !spoken.contains("watch") => {
-                    wrong.push(format!("{spoken} is here and named as missing"))
-                }
+                (true, true) => wrong.push(format!("{spoken} is here and named as missing")),
                 _ => {}
             }
         }
