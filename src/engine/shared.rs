@@ -308,10 +308,14 @@ impl Shared {
     }
 
     /// Says what we have there now.
-    fn tell(&self, joined: &Joined) -> Outcome {
+    fn tell(&self, joined: &Arc<Joined>) -> Outcome {
         let failed = |error: SharedError| failure(format!("cannot use network `{}`", joined.name), &error);
         // Read while the network is in hand: whoever writes last writes the latest.
         let locked = self.store.lock(&joined.name).map_err(failed)?;
+        // Left while we waited: then there is nothing to say any more, and saying it would look as if we were back.
+        if !lock(&self.joined).values().any(|now| Arc::ptr_eq(now, joined)) {
+            return Ok(());
+        }
         locked.write_member(&self.member(joined)?).map_err(failed)
     }
 
