@@ -92,6 +92,7 @@ impl Volumes {
         if place.join("volume.json").exists() {
             return Ok(false);
         }
+        self.clear_halves(name);
         let beside = self.folder.join(format!(".{name}.new-{}", std::process::id()));
         fs_err::create_dir_all(beside.join("data")).map_err(io)?;
         write_record(&beside.join("volume.json"), volume).map_err(io)?;
@@ -160,6 +161,7 @@ impl Volumes {
             name: name.to_owned(),
             cause,
         };
+        self.clear_halves(name);
         let away = self.folder.join(format!(".{name}.gone-{}", std::process::id()));
         match std::fs::rename(&place, &away) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -170,6 +172,25 @@ impl Volumes {
             renamed => renamed.map_err(io)?,
         }
         fs_err::remove_dir_all(&away).map_err(io)
+    }
+
+    /// Removes what processes that were killed left of this volume, half made or half removed.
+    fn clear_halves(&self, name: &str) {
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let file = entry.file_name();
+            let Some(rest) = file
+                .to_str()
+                .and_then(|file| file.strip_prefix('.')?.strip_prefix(name))
+            else {
+                continue;
+            };
+            let maker = rest.strip_prefix(".new-").or_else(|| rest.strip_prefix(".gone-"));
+            // Whose maker lives is still being worked on.
+            if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                // It is only space; the next one tries again.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Bytes that a volume's files occupy on disk.
@@ -225,7 +246,25 @@ mod tests {
         assert!(!volumes.ensure(&volume).unwrap());
         assert_eq!(volumes.list().unwrap(), [volume]);
         assert!(volumes.size("p_data") > 0);
+        // A process that was killed left halves; no process has this number.
+        for half in [
+            ".p_data.new-99999999",
+            ".p_data.gone-99999999",
+            ".p_data.new-1",
+            ".p_data2.new-99999999",
+        ] {
+            std::fs::create_dir(volumes.folder.join(half)).unwrap();
+        }
         volumes.remove("p_data").unwrap();
+        let left = std::fs::read_dir(&volumes.folder).unwrap().flatten();
+        let mut left: Vec<_> = left
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, [".p_data.new-1", ".p_data2.new-99999999"]);
+        for half in left {
+            std::fs::remove_dir(volumes.folder.join(half)).unwrap();
+        }
         assert!(matches!(
             volumes.remove("p_data"),
             Err(VolumeError::Missing { .. })

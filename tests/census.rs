@@ -10,6 +10,7 @@ use std::path::Path;
 use support::{
     Root, can_run_containers,
     census::{Census, assert_nothing_left},
+    victims::{kill, processes_of},
     wait_until,
 };
 
@@ -115,13 +116,7 @@ fn killed_while_running(root: &Root, folders: &[&Path], before: &Census) {
         let project = root.project("killed", PROJECT);
         project.ok(&["up", "-d"]);
         for pid in processes_of(root, victim) {
-            assert!(
-                std::process::Command::new("kill")
-                    .args(["-9", &pid])
-                    .status()
-                    .unwrap()
-                    .success()
-            );
+            assert!(kill(&pid));
         }
         project.ok(&["down", "-v", "-t", "0"]);
         let mut leaks = Vec::new();
@@ -138,35 +133,4 @@ fn killed_while_running(root: &Root, folders: &[&Path], before: &Census) {
             leaks.join("\n")
         );
     }
-}
-
-/// Process ids of this root's engines or shims.
-fn processes_of(root: &Root, kind: &str) -> Vec<String> {
-    let mark = root.path().display().to_string();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let pid = entry.file_name().to_string_lossy().into_owned();
-        let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else {
-            continue;
-        };
-        let ours = match kind {
-            "engine" => command.contains("\0engine\0") && command.contains(&mark),
-            // A shim's command line names nothing; its parent is an engine of this root, or it holds files of it.
-            _ => {
-                command.starts_with(kind)
-                    && std::fs::read_dir(entry.path().join("fd"))
-                        .into_iter()
-                        .flatten()
-                        .flatten()
-                        .any(|fd| {
-                            std::fs::read_link(fd.path())
-                                .is_ok_and(|target| target.display().to_string().contains(&mark))
-                        })
-            }
-        };
-        if ours {
-            found.push(pid);
-        }
-    }
-    found
 }

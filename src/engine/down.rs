@@ -170,19 +170,12 @@ fn remove_volumes(engine: &Engine, project: &Project, voice: &Voice, failures: &
 fn forget(engine: &Engine) {
     engine.networks.shared.release(None);
     *super::lock(&engine.project) = None;
-    for path in [
-        engine.roots.project_file(&engine.name),
-        engine.roots.events_file(&engine.name),
-        super::pre_start::file(engine),
-    ] {
-        // Absent is as good as removed.
-        let _ = std::fs::remove_file(path);
+    // Whole, with half-written files of an engine that was killed. Absent is as good as removed.
+    let _ = std::fs::remove_dir_all(engine.roots.project(&engine.name));
+    engine.store.sweep_leases();
+    for parent in [engine.roots.containers(), engine.roots.run.join("containers")] {
+        banyan_runtime::container::sweep(&parent);
     }
-    let folder = engine.roots.project(&engine.name);
-    let _ = std::fs::remove_dir_all(engine.roots.previous_logs(&engine.name));
-    let _ = std::fs::remove_dir_all(engine.roots.overlays(&engine.name, None));
-    let _ = std::fs::remove_file(folder.join("engine.log"));
-    let _ = std::fs::remove_dir(folder);
 }
 
 /// One failure out of many: the first, with the others under it.

@@ -321,20 +321,16 @@ impl Execution {
         let failed = |what: &str, error: &(dyn std::error::Error + 'static)| {
             Failure::caused(Fault::Host, format!("cannot {what} `{}`", record.name), error)
         };
-        fs_err::create_dir_all(&dir.state).map_err(|error| failed("create", &error))?;
+        record
+            .create(&self.engine.roots)
+            .map_err(|error| failed("create", &error))?;
+        // After the record, by which a crashed engine's successor finds both.
         if let Err(error) = self.engine.store.lease(&id, image) {
-            let _ = std::fs::remove_dir_all(&dir.state);
+            let _ = banyan_runtime::container::remove(&dir, true);
             return Err(failed("create", &error));
         }
         let keeper = Arc::new(Keeper::new(&self.engine, record, Live::created()));
-        let launched = match keeper.change(&self.engine, |_| {}) {
-            Ok(()) => launch(&self.engine, &keeper).await,
-            Err(error) => Err(Failure::caused(
-                Fault::Host,
-                "cannot write a container's record",
-                &error,
-            )),
-        };
+        let launched = launch(&self.engine, &keeper).await;
         self.engine.keep(keeper.clone());
         if let Err(failure) = launched {
             // Not half a container: what was made of it goes again.
@@ -792,8 +788,9 @@ impl Execution {
         let (engine, id) = (self.engine.clone(), record.id.clone());
         let removed = tokio::task::spawn_blocking(move || {
             let dir = container_dir(&engine, &id);
-            banyan_runtime::container::remove(&dir, true).map_err(std::io::Error::other)?;
-            engine.store.release(&id).map_err(std::io::Error::other)
+            // The record goes last: by it the next engine finds what is left if this one is killed.
+            engine.store.release(&id).map_err(std::io::Error::other)?;
+            banyan_runtime::container::remove(&dir, true).map_err(std::io::Error::other)
         });
         let removed = removed
             .await

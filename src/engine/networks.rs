@@ -26,7 +26,8 @@ use banyan_runtime::{
     container::{Container, Created},
     network::{
         Bridge, EMBEDDED_DNS, EmbeddedDns, Endpoint as Interface, FORWARDED_DNS_PORT, Hall, HallSockets,
-        MacAddress, Reach, Subnet, Uplink, host_subnets, resolv_conf::ResolvConf,
+        LinkName, MacAddress, Reach, Subnet, Uplink, UplinkError, host_subnets, resolv_conf::ResolvConf,
+        sweep,
     },
 };
 use std::{
@@ -43,6 +44,8 @@ use tokio::sync::watch;
 pub struct Networks {
     /// Where the host-wide record of uplinks is; the same for all roots of this machine.
     uplinks: PathBuf,
+    /// Which uplink is ours, for an engine after a crash.
+    way_out: PathBuf,
     zones: Arc<Zones>,
     forwarder: Arc<Forwarder>,
     /// Networks shared with other projects.
@@ -103,6 +106,7 @@ impl Networks {
         let zones = Arc::new(Zones::new());
         Self {
             uplinks: uplinks().to_owned(),
+            way_out: roots.project_run(project).join("uplink"),
             shared: Arc::new(Shared::new(roots, project.as_str(), zones.clone())),
             zones,
             forwarder: Arc::new(Forwarder::new("/etc/resolv.conf")),
@@ -323,6 +327,7 @@ impl Networks {
         }
         let hall = self.hall(&mut state)?;
         if plan.reach == Reach::Outside && state.uplink.is_none() {
+            self.remember(&hall)?;
             let uplink = Uplink::ensure(&hall, &self.uplinks).map_err(|error| {
                 host_failure(
                     "cannot make the way out of the project's networks".into(),
@@ -865,6 +870,7 @@ impl Networks {
             listeners.extend(bind_all(&hall, &gateways).map_err(|error| host_failure(what(), &error, None))?);
         }
         if outside {
+            self.remember(&hall)?;
             let uplink =
                 Uplink::ensure(&hall, &self.uplinks).map_err(|error| host_failure(what(), &error, None))?;
             state.uplink = Some(uplink);
@@ -937,23 +943,63 @@ impl Networks {
             state.reserved.clear();
             state.sockets = None;
             this.shared.leave_all(&this.uplinks);
-            let up = std::mem::take(&mut state.up);
-            let Some(hall) = state.hall.take() else { return };
-            for key in up.into_keys() {
+            drop(state.hall.take());
+            state.uplink = None;
+            for key in std::mem::take(&mut state.up).into_keys() {
                 this.zones.update(|records| records.remove_network(&key));
             }
-            if state.uplink.take().is_some()
-                && let Err(errors) = Uplink::remove(&hall, &this.uplinks)
-            {
-                for error in errors {
-                    tracing::error!(%error, "something of the way out stayed on the host");
-                }
-            }
+            this.remove_uplinks();
         });
         if closed.await.is_err() {
             tracing::error!("closing the project's network failed");
         }
         self.closing.send_replace(false);
+    }
+
+    /// Writes down which uplink the hall is about to have, below those of halls that died with their engines. Not
+    /// synced: a reboot takes them all.
+    fn remember(&self, hall: &Hall) -> Outcome {
+        let mut text = std::fs::read_to_string(&self.way_out).unwrap_or_default();
+        let name = Uplink::name_of(hall);
+        if text.lines().any(|line| line == name.as_str()) {
+            return Ok(());
+        }
+        text += &format!("{name}\n");
+        fs_err::write(&self.way_out, text).map_err(|error| {
+            host_failure(
+                "cannot remember the way out of the project's networks".into(),
+                &error,
+                None,
+            )
+        })
+    }
+
+    /// Takes the ways out away: this engine's, and those of halls that died with engines that were killed.
+    fn remove_uplinks(&self) {
+        let Ok(text) = std::fs::read_to_string(&self.way_out) else {
+            return;
+        };
+        let mut clean = true;
+        for line in text.lines() {
+            let removed = match LinkName::new(line) {
+                Ok(name) => Uplink::remove_named(&name, &self.uplinks),
+                Err(_) => sweep(&self.uplinks),
+            };
+            if let Err(errors) = removed {
+                complain(&errors);
+                clean = false;
+            }
+        }
+        // What stayed is tried again by the next engine.
+        if clean {
+            let _ = std::fs::remove_file(&self.way_out);
+        }
+    }
+}
+
+fn complain(errors: &[UplinkError]) {
+    for error in errors {
+        tracing::error!(%error, "something of the way out stayed on the host");
     }
 }
 

@@ -86,7 +86,7 @@ fn live_of(dir: &ContainerDir) -> (Live, Option<Found>) {
         }
     };
     let live = match &found {
-        Found::Created(_) | Found::Never => Live::created(),
+        Found::Created(_) | Found::Never | Found::Abandoned { .. } => Live::created(),
         Found::Running(running) => Live {
             phase: if running.is_paused() {
                 Phase::Paused
@@ -131,11 +131,7 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
     let (mut running, mut halls) = (Vec::new(), Vec::new());
     for record in records {
         let dir = container_dir(engine, &record.id);
-        let (live, mut state) = live_of(&dir);
-        if let Some(Found::Orphaned { .. }) = state {
-            // Its shim was killed too: a new one goes on with its output and records its end.
-            state = engine.launcher.adopt(&dir).ok().map(Found::Running);
-        }
+        let (live, state) = salvage(engine, &dir);
         let auto_remove = record.auto_remove;
         let keeper = Arc::new(Keeper::new(engine, record, live.clone()));
         engine.keep(keeper.clone());
@@ -170,6 +166,29 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
         keeper.watch_over(engine, container, started);
     }
     Ok(())
+}
+
+/// How a container is; one that lost its shim gets a new one, or ends if it never ran.
+fn salvage(engine: &Engine, dir: &ContainerDir) -> (Live, Option<Found>) {
+    let (live, found) = live_of(dir);
+    match found {
+        Some(Found::Orphaned { .. }) => match engine.launcher.adopt(dir) {
+            // A new shim goes on with its output and records its end.
+            Ok(container) => (live, Some(Found::Running(container))),
+            Err(error) => {
+                // As a rule it has just ended.
+                tracing::warn!(%error, "a container cannot be given a new shim");
+                live_of(dir)
+            }
+        },
+        Some(Found::Abandoned { .. }) => {
+            if let Err(error) = banyan_runtime::container::give_up(dir) {
+                tracing::error!(%error, "a container that never ran is still there");
+            }
+            (live, Some(Found::Never))
+        }
+        found => (live, found),
+    }
 }
 
 /// Tells a container's shim that we are its engine now.

@@ -94,6 +94,26 @@ impl Record {
         write_record(&roots.container(&self.id).join(FILE), self)
     }
 
+    /// Makes the container's folder with the record in it: both are there or neither, whenever we are killed.
+    ///
+    /// # Errors
+    /// With the path; nothing is left then.
+    pub fn create(&self, roots: &Roots) -> io::Result<()> {
+        let beside = banyan_runtime::container::unfinished(&roots.containers(), &self.id);
+        // Only for its owner: environments hold passwords.
+        let mut private = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(private.recursive(true), 0o700);
+        let made = private
+            .create(&beside)
+            .and_then(|()| write_record(&beside.join(FILE), self))
+            .and_then(|()| fs_err::rename(&beside, roots.container(&self.id)));
+        if made.is_err() {
+            // The error already names the step.
+            let _ = std::fs::remove_dir_all(&beside);
+        }
+        made
+    }
+
     /// Reads the record of a container; `None` when the folder is not a service's container.
     ///
     /// # Errors
@@ -114,6 +134,10 @@ impl Record {
         let mut records = Vec::new();
         for entry in entries {
             let id = entry?.file_name().to_string_lossy().into_owned();
+            if id.starts_with('.') {
+                // Being made or removed.
+                continue;
+            }
             match Self::read(roots, &id) {
                 Ok(Some(record)) if record.project == project => records.push(record),
                 Ok(_) => {}

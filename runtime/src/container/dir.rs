@@ -28,6 +28,10 @@ pub(crate) mod paths {
     pub(crate) fn exit(state: &Path) -> PathBuf {
         state.join("exit.json")
     }
+    /// Exists from the moment the barrier is lifted; see `open`.
+    pub(crate) fn lifted(run: &Path) -> PathBuf {
+        run.join("lifted")
+    }
     pub(crate) fn log(state: &Path) -> PathBuf {
         state.join("log")
     }

@@ -244,6 +244,7 @@ pub(super) fn write_files(
     let fail = |path: PathBuf| move |cause| LaunchError::Write { path, cause };
     dir.prepare().map_err(fail(dir.state.clone()))?;
     let _ = std::fs::remove_file(paths::exit(&dir.state));
+    let _ = std::fs::remove_file(paths::lifted(&dir.run));
     let text = serde_json::to_vec(settings)
         .map_err(std::io::Error::from)
         .map_err(fail(paths::settings(&dir.state)))?;

@@ -38,7 +38,7 @@ pub use exec::{ExecSettings, ExecStreams, Execution};
 pub use exit::Exit;
 pub use handle::{Attachment, Container, Created, Running};
 pub use launcher::{Extras, Grant, Launcher};
-pub use open::{Found, open, remove};
+pub use open::{Found, give_up, open, remove, sweep, unfinished};
 pub use record::Identified;
 pub use settings::{
     Confinement, DEFAULT_PATH, DEFAULT_SHM_SIZE, Files, MASKED_PATHS, Process, READONLY_PATHS, Revive,

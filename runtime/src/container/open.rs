@@ -7,7 +7,15 @@ use super::{
     record::{Record, boot_id},
 };
 use crate::{cgroup::Cgroup, sys::pidfd};
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+/// How folders of containers begin that are being made or removed; the maker's process id and a dash follow.
+const NEW: &str = ".new-";
+const GONE: &str = ".gone-";
 
 /// What is left of a container on disk and in the kernel.
 #[derive(Debug)]
@@ -19,6 +27,11 @@ pub enum Found {
     /// Its processes run, but its shim was killed: what it writes waits in its pipes, and nobody will record its end
     /// unless [`super::Launcher::adopt`] gives it a new shim.
     Orphaned {
+        /// Process id of its process 1.
+        pid: i32,
+    },
+    /// Its shim was killed before the start: its process waits at the barrier for nobody. [`give_up`] ends it.
+    Abandoned {
         /// Process id of its process 1.
         pid: i32,
     },
@@ -43,12 +56,20 @@ pub fn open(dir: &ContainerDir) -> Result<Found, ContainerError> {
         return Ok(Found::Stopped(exit));
     }
     let same_boot = boot_id().is_ok_and(|boot| boot == record.boot);
-    let Some((container, _)) = record.processes.filter(|_| same_boot) else {
-        return Ok(Found::Lost);
+    let Some((container, _)) = record.processes else {
+        // The launch was cut off before there was a process.
+        return Ok(Found::Never);
     };
-    let Some(pidfd) = container.open() else {
+    // What never came past the barrier has nothing to lose.
+    let gone = if same_boot && !paths::lifted(&dir.run).exists() {
+        Found::Never
+    } else {
+        Found::Lost
+    };
+    let ended = |gone| Exit::read(&dir.state).map_or(gone, Found::Stopped);
+    let Some(pidfd) = container.open().filter(|_| same_boot) else {
         // Ended between our two looks?
-        return Ok(Exit::read(&dir.state).map_or(Found::Lost, Found::Stopped));
+        return Ok(ended(gone));
     };
     match connect(&dir.run) {
         Ok((socket, hello)) => {
@@ -58,12 +79,29 @@ pub fn open(dir: &ContainerDir) -> Result<Found, ContainerError> {
                 None => Found::Created(Container::assemble(dir.clone(), cgroup, hello, pidfd, socket)),
             })
         }
-        Err(_) => match Exit::read(&dir.state) {
-            Some(exit) => Ok(Found::Stopped(exit)),
-            None if pidfd::wait_end(&pidfd, 0).unwrap_or(true) => Ok(Found::Lost),
-            None => Ok(Found::Orphaned { pid: container.pid }),
-        },
+        Err(_) => Ok(match ended(gone) {
+            // It ends by itself as soon as it notices that nobody is left to lift the barrier.
+            Found::Never => Found::Abandoned { pid: container.pid },
+            Found::Lost if !pidfd::wait_end(&pidfd, 0).unwrap_or(true) => {
+                Found::Orphaned { pid: container.pid }
+            }
+            found => found,
+        }),
     }
+}
+
+/// Ends a container whose shim was killed before the start ([`Found::Abandoned`]); it counts as never launched then.
+///
+/// # Errors
+/// When its process cannot be killed, or its cgroup stays.
+pub fn give_up(dir: &ContainerDir) -> Result<(), ContainerError> {
+    let Some(mut record) = read_record(dir)? else {
+        return Ok(());
+    };
+    end_processes(&record, true)?;
+    record.cgroup.remove()?;
+    record.processes = None;
+    record.write(&dir.state).map_err(ContainerError::Wait)
 }
 
 /// Removes everything of a container: its cgroups, sockets, log, records, `upper` and `work` when they are in its
@@ -164,13 +202,41 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Contai
     }
 }
 
+/// Removes a directory as one step for everybody else: it gets another name first, so that a kill leaves all of it or
+/// something that [`sweep`] knows for rubbish.
 fn remove_directory(path: &Path) -> Result<(), ContainerError> {
-    match std::fs::remove_dir_all(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(ContainerError::Remove {
-            path: path.to_path_buf(),
-            cause,
-        }),
-        _ => Ok(()),
+    let fail = |cause| ContainerError::Remove {
+        path: path.to_path_buf(),
+        cause,
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let away = path.with_file_name(format!("{GONE}{}-{name}", std::process::id()));
+    match std::fs::rename(path, &away) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed.map_err(fail)?,
+    }
+    std::fs::remove_dir_all(&away).map_err(fail)
+}
+
+/// Where the folder of a container that is being made may be, below the folder of all: it gets its name when it is
+/// complete, and [`sweep`] removes it if its maker dies before.
+#[must_use]
+pub fn unfinished(parent: &Path, id: &str) -> PathBuf {
+    parent.join(format!("{NEW}{}-{id}", std::process::id()))
+}
+
+/// Removes what processes that were killed left of containers below `parent`, half made or half removed. What a living
+/// process works on stays.
+pub fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let Some(name) = file.to_str() else { continue };
+        let rest = name.strip_prefix(NEW).or_else(|| name.strip_prefix(GONE));
+        let maker = rest.and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
+        if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // It is only space; the next one tries again.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -46,6 +46,22 @@ impl Store {
         }
     }
 
+    /// Removes claims that were being written by processes that were killed.
+    pub fn sweep_leases(&self) {
+        let entries = std::fs::read_dir(self.dir().join("leases"));
+        for entry in entries.into_iter().flatten().flatten() {
+            let file = entry.file_name();
+            let Some(rest) = file.to_str().and_then(|name| name.strip_prefix('.')) else {
+                continue;
+            };
+            let maker = rest.split('-').next().unwrap_or_default();
+            if !std::path::Path::new("/proc").join(maker).exists() {
+                // It is only space; the next one tries again.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// All claims, by owner.
     pub fn leases(&self) -> Result<BTreeMap<String, Lease>, StoreError> {
         let failed = |cause| StoreError::Io {

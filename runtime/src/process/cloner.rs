@@ -88,6 +88,7 @@ fn make(task: &Task, descriptors: Vec<OwnedFd>, caller: &OwnedFd) -> Result<(), 
     let options = clone::CopyOptions {
         namespaces: task.plan.clone_flags,
         sibling: true,
+        keep: None,
         cgroup: cgroup.as_ref().map(AsFd::as_fd),
     };
     match clone::copy_process(&options).at(Step::Clone, &task.plan.id)? {

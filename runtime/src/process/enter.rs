@@ -118,6 +118,7 @@ fn enter(order: &Order, descriptors: Vec<OwnedFd>, caller: &OwnedFd) -> Result<(
         namespaces: 0,
         sibling: true,
         cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        keep: None,
     };
     match clone::copy_process(&options).at(Step::Clone, "exec")? {
         clone::Copied::Parent { pid, pidfd } => {

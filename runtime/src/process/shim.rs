@@ -363,6 +363,9 @@ impl Shim {
             Request::Start => match &self.channel {
                 // The answer comes when init has executed or failed.
                 Some(channel) => {
+                    // Should we be killed, it shows whether the program may have run. The folder is ours, so it
+                    // can be written, or the disk is full and the container is merely not known to have run.
+                    let _ = std::fs::File::create(paths::lifted(&self.plan.run));
                     let _ = message::send(channel, &InitMessage::Start, &[]);
                 }
                 None => answer(&Reply::Done, &[]),
@@ -584,10 +587,27 @@ fn clone_init(plan: &Plan, inherited: Inherited) -> Result<(Pid, OwnedFd), Failu
         }
         None => None,
     };
+    let (stdout, stderr) = match &inherited.output {
+        Some((stdout, stderr)) => (Some(stdout), Some(stderr)),
+        None => (None, None),
+    };
+    let own = [
+        stdout,
+        stderr,
+        inherited.input.as_ref(),
+        inherited.grants.as_ref(),
+    ];
+    let keep: Vec<_> = [Some(&inherited.channel)]
+        .into_iter()
+        .chain(own)
+        .flatten()
+        .map(AsFd::as_fd)
+        .collect();
     let options = clone::CopyOptions {
         namespaces: plan.clone_flags,
         sibling: false,
         cgroup: cgroup.as_ref().map(AsFd::as_fd),
+        keep: Some(&keep),
     };
     match clone::copy_process(&options).at(Step::Clone, &plan.id)? {
         clone::Copied::Child => init::run(plan, inherited),

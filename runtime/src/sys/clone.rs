@@ -41,6 +41,9 @@ pub struct CopyOptions<'a> {
     pub sibling: bool,
     /// A cgroup v2 directory the child starts in (`CLONE_INTO_CGROUP`, Linux 5.7).
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The descriptors the child goes on with beside its standard streams; `None`: all. A child that kept our ends of
+    /// its channels would never notice our death.
+    pub keep: Option<&'a [BorrowedFd<'a>]>,
 }
 
 /// Copies this process (clone3(2), Linux 5.3; pidfd since 5.2). For hidden roles only, which [`crate::role::run`] has
@@ -71,7 +74,12 @@ pub(crate) fn copy_process(options: &CopyOptions<'_>) -> io::Result<Copied> {
     // outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     match i32::try_from(result).unwrap_or(-1) {
-        0 => Ok(Copied::Child),
+        0 => {
+            if let Some(keep) = options.keep {
+                super::close_range::close_all_but(keep)?;
+            }
+            Ok(Copied::Child)
+        }
         pid if pid > 0 => {
             // SAFETY: the kernel stored a new descriptor in `pidfd` (CLONE_PIDFD), and nobody else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };

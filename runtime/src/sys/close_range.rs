@@ -51,3 +51,61 @@ pub fn inherited(first: i32, count: i32) -> io::Result<Vec<OwnedFd>> {
         })
         .collect()
 }
+
+/// Closes every descriptor but the standard streams and `keep` (close_range(2), Linux 5.9).
+///
+/// For a copy of this process that goes on with `keep` alone and never returns into the code that owns the others:
+/// nothing may use or drop them afterwards.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.9.
+pub(super) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().map(Some).chain([None]) {
+        let last = fd.map_or(u32::MAX, |fd| fd.wrapping_sub(1));
+        if fd.is_none_or(|fd| fd > first) {
+            // SAFETY: the caller gives up all descriptors that are not kept, as documented.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+            if result != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        first = fd.map_or(first, |fd| first.max(fd + 1));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sys::clone::{Copied, CopyOptions};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn only_kept_descriptors_stay_open() {
+        let open = || std::fs::File::open("/dev/null").expect("it exists");
+        let files: Vec<_> = (0..6).map(|_| open()).collect();
+        let kept = [files[4].as_fd(), files[1].as_fd()];
+        let (ours, theirs) = rustix::pipe::pipe().expect("a pipe");
+        let keep = [kept[0], kept[1], theirs.as_fd()];
+        let options = CopyOptions {
+            keep: Some(&keep),
+            ..CopyOptions::default()
+        };
+        match crate::sys::clone::copy_process(&options).expect("a copy") {
+            Copied::Child => {
+                // Only system calls here: the test's process has threads.
+                let is_open = |index: usize| rustix::io::fcntl_getfd(&files[index]).is_ok();
+                let states = [0, 1, 2, 3, 4, 5].map(|index| u8::from(is_open(index)));
+                let _ = rustix::io::write(&theirs, &states);
+                crate::sys::exec::leave(0);
+            }
+            Copied::Parent { .. } => {
+                let mut states = [9; 6];
+                rustix::io::read(&ours, &mut states).expect("the copy's answer");
+                assert_eq!(states, [0, 1, 0, 0, 1, 0]);
+            }
+        }
+    }
+}

@@ -57,7 +57,9 @@ impl Registry {
             .flatten()
             .flatten()
             .filter_map(|entry| {
-                let dir = self.dir(entry.file_name().to_str()?);
+                let name = entry.file_name();
+                // With a dot: being made or removed.
+                let dir = self.dir(name.to_str().filter(|name| !name.starts_with('.'))?);
                 let settings = dir.settings().ok()?;
                 Some(Entry { dir, settings })
             })

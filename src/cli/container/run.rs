@@ -8,7 +8,7 @@ use super::{
 };
 use crate::cli::{CommandError, Exit, Outcome};
 use banyan_runtime::{
-    container::{Container, ContainerDir, Created, Extras, Found, LaunchError, Running, Settings},
+    container::{Container, ContainerDir, Created, Extras, Found, LaunchError, Running, Settings, give_up},
     image::Store,
     log::{Entry as Line, Reader, ReaderOptions, Stream, Watch},
     terminal::{self, RawMode},
@@ -147,6 +147,12 @@ pub(super) fn at_barrier(entry: &Entry) -> Result<Option<Container<Created>>, Co
             "`banyan container rm --force {}` ends and removes it",
             entry.settings.name
         ))),
+        Found::Abandoned { .. } => {
+            give_up(&entry.dir).map_err(|error| {
+                CommandError::caused(Exit::Host, "cannot end what waits for nobody", &error)
+            })?;
+            create(&entry.settings, &entry.dir).map(Some)
+        }
         Found::Stopped(_) | Found::Lost | Found::Never => create(&entry.settings, &entry.dir).map(Some),
     }
 }

@@ -74,7 +74,7 @@ pub struct Stats {
 /// The state word and sentence of a container, as Docker has them.
 fn state(entry: &Entry) -> Result<(&'static str, String), CommandError> {
     Ok(match entry.found()? {
-        Found::Created(_) | Found::Never => ("created", "Created".to_owned()),
+        Found::Created(_) | Found::Never | Found::Abandoned { .. } => ("created", "Created".to_owned()),
         Found::Running(container) if container.is_paused() => {
             ("paused", format!("Up {} (Paused)", since(container.started())))
         }

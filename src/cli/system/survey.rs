@@ -175,6 +175,10 @@ fn containers(roots: &Roots) -> Vec<Container> {
     let mut list = Vec::new();
     for entry in entries.into_iter().flatten().flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
+        if id.starts_with('.') {
+            // Being made or removed.
+            continue;
+        }
         let dir = ContainerDir::new(roots.container(&id), roots.container_run(&id));
         let record = Record::read(roots, &id).ok().flatten();
         let settings = dir
@@ -187,7 +191,7 @@ fn containers(roots: &Roots) -> Vec<Container> {
             Ok(Found::Running(_) | Found::Orphaned { .. }) => (true, "running"),
             // At the barrier: it has a process, and somebody is about to start it.
             Ok(Found::Created(_)) => (true, "created"),
-            Ok(Found::Never) => (false, "created"),
+            Ok(Found::Never | Found::Abandoned { .. }) => (false, "created"),
             Ok(Found::Stopped(_)) => (false, "exited"),
             Ok(Found::Lost) | Err(_) => (false, "dead"),
         };

@@ -164,6 +164,26 @@ impl Uplink {
     pub fn remove(hall: &Hall, state: &Path) -> Result<(), Vec<UplinkError>> {
         clear(Some(&link_name(hall)), state)
     }
+
+    /// What the link of a hall is called, whether it exists or not: to be remembered before [`Uplink::ensure`], so that
+    /// [`Uplink::remove_named`] can undo it after a crash.
+    #[must_use]
+    pub fn name_of(hall: &Hall) -> LinkName {
+        link_name(hall)
+    }
+
+    /// As [`Uplink::remove`], for a hall that died with whoever held it. The kernel removes such a link a little later
+    /// by itself, but not what came with it.
+    ///
+    /// # Errors
+    /// Everything that could not be undone; a later [`sweep`] tries again.
+    pub fn remove_named(name: &LinkName, state: &Path) -> Result<(), Vec<UplinkError>> {
+        if is_uplink(name.as_str()) {
+            clear(Some(name), state)
+        } else {
+            clear(None, state)
+        }
+    }
 }
 
 /// What the host itself uses: its routes (the default one too) and its addresses, but not our uplinks. A hall's
