@@ -974,6 +974,12 @@ pub async fn start_container(engine: &Arc<Engine>, keeper: &Arc<Keeper>) -> Outc
     };
     let record = keeper.record();
     let published = engine.networks.attach(&record, &created).await?;
+    // Before the start: an engine after this one must know what to listen on for a container that runs.
+    if record.published != published {
+        keeper
+            .change(engine, |record| record.published = published)
+            .map_err(|error| Failure::caused(Fault::Host, "cannot write a container's record", &error))?;
+    }
     let started = tokio::task::spawn_blocking(move || created.start());
     let started = started
         .await
@@ -985,11 +991,6 @@ pub async fn start_container(engine: &Arc<Engine>, keeper: &Arc<Keeper>) -> Outc
             return Err(launch_failure(&record.name, &error));
         }
     };
-    if record.published != published {
-        keeper
-            .change(engine, |record| record.published = published)
-            .map_err(|error| Failure::caused(Fault::Host, "cannot write a container's record", &error))?;
-    }
     let started = running.started();
     keeper.watch_over(engine, running, started);
     let record = keeper.record();
