@@ -98,7 +98,7 @@ pub fn give_up(dir: &ContainerDir) -> Result<(), ContainerError> {
     let Some(mut record) = read_record(dir)? else {
         return Ok(());
     };
-    end_processes(&record, true)?;
+    end_processes(dir, &record, true)?;
     record.cgroup.remove()?;
     record.processes = None;
     record.write(&dir.state).map_err(ContainerError::Wait)
