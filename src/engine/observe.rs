@@ -143,7 +143,8 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
             Some(Found::Running(container)) => {
                 adopted_by_us(&container);
                 halls.push((container.kept(), keeper.record()));
-                running.push((keeper, container, live.started.unwrap_or_default()));
+                let started = live.started.unwrap_or_else(|| container.started());
+                running.push((keeper, container, started));
             }
             Some(Found::Created(container)) => {
                 // Still at its barrier: to be started from there, or it would stay there for ever.
