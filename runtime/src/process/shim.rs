@@ -46,6 +46,19 @@ const REVIVE_AGAIN: Timespec = Timespec {
 /// How long an exit record may wait for the disk, for the container to be removed meanwhile.
 const BEFORE_SYNC: std::time::Duration = std::time::Duration::from_millis(20);
 
+/// What a launch that is given up waited for.
+const LAUNCHER: &str = "launcher";
+
+/// Whether the other end of a socket is closed (poll(2), `POLLHUP`).
+fn is_gone(socket: BorrowedFd<'_>) -> bool {
+    let mut list = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut list, Some(&now)).is_ok() && list[0].revents().contains(PollFlags::HUP)
+}
+
 /// Runs the role; `launcher` is the socket the plan comes through.
 pub(crate) fn run(launcher: OwnedFd) -> u8 {
     // Leave the launcher's session: its terminal's Ctrl-C is not for us. Fails when we lead a group already: harmless.
@@ -138,7 +151,10 @@ impl Shim {
             .inspect_err(|_| {
                 let _ = pidfd::signal(&shim.pidfd, libc::SIGKILL);
                 let _ = pidfd::reap(shim.pidfd.as_fd(), true);
-                let _ = shim.plan.cgroup.remove();
+                // Another launch of this container may be using the cgroup by now; who removes the container finds it.
+                if !is_gone(launcher) {
+                    let _ = shim.plan.cgroup.remove();
+                }
             })?;
         Ok(shim)
     }
@@ -208,6 +224,10 @@ impl Shim {
             }
             Some((InitMessage::Failed(failure), _)) => return Err(failure),
             _ => return Err(Errno::CHILD).at(Step::Wait, "init"),
+        }
+        if is_gone(launcher) {
+            // Nobody knows of this container yet: whoever comes next launches it anew, perhaps at this moment.
+            return Err(Errno::PIPE).at(Step::Wait, LAUNCHER);
         }
         let hello = self.hello();
         let pipes = if self.terminal { &[][..] } else { &self.outputs[..] };
