@@ -186,7 +186,7 @@ impl Volumes {
             };
             let maker = rest.strip_prefix(".new-").or_else(|| rest.strip_prefix(".gone-"));
             // Whose maker lives is still being worked on.
-            if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            if maker.is_some_and(|pid| !banyan_runtime::sys::host::is_running(pid)) {
                 // It is only space; the next one tries again.
                 let _ = std::fs::remove_dir_all(entry.path());
             }

@@ -233,7 +233,7 @@ pub fn sweep(parent: &Path) {
         let Some(name) = file.to_str() else { continue };
         let rest = name.strip_prefix(NEW).or_else(|| name.strip_prefix(GONE));
         let maker = rest.and_then(|rest| rest.split_once('-')).map(|(pid, _)| pid);
-        if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+        if maker.is_some_and(|pid| !crate::sys::host::is_running(pid)) {
             // It is only space; the next one tries again.
             let _ = std::fs::remove_dir_all(entry.path());
         }

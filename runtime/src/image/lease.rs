@@ -55,7 +55,7 @@ impl Store {
                 continue;
             };
             let maker = rest.split('-').next().unwrap_or_default();
-            if !std::path::Path::new("/proc").join(maker).exists() {
+            if !crate::sys::host::is_running(maker) {
                 // It is only space; the next one tries again.
                 let _ = std::fs::remove_file(entry.path());
             }

@@ -117,6 +117,17 @@ pub fn signal_number(text: &str) -> Option<i32> {
     }
 }
 
+/// Whether the process of this number (as text, as in a file's name) runs. A zombie does not: it works on nothing more,
+/// even if nobody has reaped it yet (proc(5), `/proc/pid/stat`).
+#[must_use]
+pub fn is_running(pid: &str) -> bool {
+    let Ok(stat) = std::fs::read_to_string(std::path::Path::new("/proc").join(pid).join("stat")) else {
+        return false;
+    };
+    let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    !state.starts_with(['Z', 'X'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::signal_number;
