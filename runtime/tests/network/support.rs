@@ -105,7 +105,18 @@ pub(crate) fn container(hall: &Hall, bridge: &str, address: &str, gateway: &str)
 /// Whether a TCP connection from `from` to a listener in `to` at `address` carries bytes both ways.
 pub(crate) fn tcp_works(from: &Namespace, to: &Namespace, address: &str, patience: Duration) -> bool {
     let address: SocketAddr = address.parse().unwrap();
-    let listener = to.run(|| TcpListener::bind(address).unwrap());
+    // The listener of a connection that was tried before may be open for a moment longer.
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    let listener = loop {
+        match to.run(|| TcpListener::bind(address)) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse && std::time::Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            bound => break bound.unwrap(),
+        }
+    };
     let server = thread::spawn(move || {
         if let Ok((mut stream, _)) = listener.accept() {
             let mut byte = [0];
