@@ -10,7 +10,7 @@
 //! | 5 time | `scheduler`, `supervisor` |
 //! | 4 hands | `network`, `dns`, `logs`, `overlays`, `volumes` |
 //! | 3 judgement | `project`, `plan` |
-//! | 2 | `graph`, `state` |
+//! | 2 | `graph`, `recipe`, `state` |
 //! | 1 words | `model` |
 //! | 0 ground | the crate `banyan-runtime` |
 #![forbid(unsafe_code)]
@@ -26,6 +26,7 @@ pub mod network;
 pub mod overlays;
 pub mod plan;
 pub mod project;
+pub mod recipe;
 pub mod scheduler;
 pub mod state;
 pub mod supervisor;

@@ -140,6 +140,9 @@ pub enum Command {
     Watch(watch::Watch),
     /// Build images of services
     Build(up::Build),
+    /// What a `type` of a service means: recipes
+    #[command(subcommand)]
+    Recipe(super::recipe::RecipeCommand),
     /// Pull images of services
     Pull(up::Pull),
     /// Push images of services to their registries
@@ -218,6 +221,7 @@ impl Command {
                 | Self::Apply(_)
                 | Self::Commit(_)
                 | Self::Push(_)
+                | Self::Recipe(_)
                 | Self::Volume(_)
                 | Self::Image(_)
                 | Self::Container(_)
@@ -266,6 +270,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Build(args) => up::build(global, args),
         Command::Pull(args) => up::pull(global, args),
         Command::Push(args) => super::push::run(global, args),
+        Command::Recipe(command) => super::recipe::run(command),
         Command::Volume(command) => volume::run(global, command),
         Command::Network(command) => super::network::run(global, command),
         Command::Volumes(args) => volume::of_project(global, args),

@@ -35,6 +35,7 @@ mod pin;
 mod progress;
 mod ps;
 mod push;
+mod recipe;
 pub mod reference;
 pub mod report;
 mod run;

@@ -115,7 +115,8 @@ pub(super) fn run(global: &Global, args: &Run) -> Outcome {
             format!("no such service: {}", args.service),
         ));
     };
-    let flags = flags_as_service(args, &project)?;
+    let here = service.here.then(Here::find).transpose()?;
+    let flags = flags_as_service(args, &project, here.as_ref())?;
     for (key, volume) in flags.volumes {
         project.volumes.entry(key).or_insert(volume);
     }
@@ -126,7 +127,10 @@ pub(super) fn run(global: &Global, args: &Run) -> Outcome {
     let interactive = args.interactive && !args.detach;
     let terminal =
         interactive && !args.no_tty && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let service = changed(service, flags.service, args, &name, interactive, terminal);
+    let mut service = changed(service, flags.service, args, &name, interactive, terminal);
+    if let Some(here) = &here {
+        here.apply(&mut service, args);
+    }
     let wanted = Wanted {
         name,
         use_aliases: args.use_aliases,
@@ -198,13 +202,54 @@ fn as_of_a_container(mut error: CommandError) -> CommandError {
     error
 }
 
+/// The caller's folder, for services that work on it (`x-banyan.here`).
+struct Here {
+    folder: PathBuf,
+    /// `uid:gid` of its owner.
+    owner: String,
+    /// Whether we may run as somebody else.
+    root: bool,
+}
+
+impl Here {
+    fn find() -> Result<Self, CommandError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let wrong = |error: &std::io::Error| {
+            CommandError::caused(Exit::Host, "cannot tell the current folder", error)
+        };
+        let folder = std::env::current_dir().map_err(|error| wrong(&error))?;
+        let data = std::fs::metadata(&folder).map_err(|error| wrong(&error))?;
+        Ok(Self {
+            folder,
+            owner: format!("{}:{}", data.uid(), data.gid()),
+            root: std::fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0),
+        })
+    }
+
+    /// As a project file writes it.
+    fn path(&self) -> String {
+        self.folder.display().to_string().replace('$', "$$")
+    }
+
+    /// Works in the folder, and what it writes belongs to the folder's owner. A caller who is not root is root in the
+    /// container already.
+    fn apply(&self, service: &mut Service, args: &Run) {
+        if args.workdir.is_none() {
+            service.working_dir = Some(self.folder.display().to_string());
+        }
+        if args.user.is_none() && self.root {
+            service.user = Some(self.owner.clone());
+        }
+    }
+}
+
 struct Flags {
     service: Service,
     volumes: std::collections::BTreeMap<String, Volume>,
 }
 
 /// The flags read as keys of a service, so that they mean what they mean in a project file.
-fn flags_as_service(args: &Run, project: &Project) -> Result<Flags, CommandError> {
+fn flags_as_service(args: &Run, project: &Project, here: Option<&Here>) -> Result<Flags, CommandError> {
     // What was typed is meant as it stands.
     let plain =
         |texts: &[String]| -> Vec<String> { texts.iter().map(|text| text.replace('$', "$$")).collect() };
@@ -226,7 +271,11 @@ fn flags_as_service(args: &Run, project: &Project) -> Result<Flags, CommandError
     }
     let mut service = json!({
         "image": "flags",
-        "volumes": plain(&args.volume),
+        "volumes": here
+            .map(|here| json!({"type": "bind", "source": here.path(), "target": here.path()}))
+            .into_iter()
+            .chain(plain(&args.volume).into_iter().map(Value::from))
+            .collect::<Vec<_>>(),
         "ports": plain(&args.publish),
         "environment": plain(&args.env),
         "env_file": plain(&args.env_from_file),
@@ -297,7 +346,8 @@ fn changed(
     let replaced = |target: &str| flags.mounts.iter().any(|mount| mount.target == target);
     service.mounts.retain(|mount| !replaced(&mount.target));
     service.mounts.extend(flags.mounts);
-    if !args.service_ports {
+    // What is called in a folder (`x-banyan.here`) has ports because it is called for them.
+    if !args.service_ports && !service.here {
         service.ports.clear();
     }
     service.ports.extend(flags.ports);

@@ -143,6 +143,7 @@ fn service_of(hook: &Hook, service: &Service) -> Service {
         health_check: None,
         ready: None,
         restart_unhealthy: false,
+        here: false,
         pre_start: Vec::new(),
         post_start: Vec::new(),
         pre_stop: Vec::new(),

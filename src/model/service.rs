@@ -61,6 +61,9 @@ pub struct Service {
     pub ready: Option<Ready>,
     /// `x-banyan.restart_unhealthy`.
     pub restart_unhealthy: bool,
+    /// `x-banyan.here`: `run` gives it the caller's folder, at the same path, and runs as the folder's owner.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub here: bool,
     /// Init containers, run to completion before the service starts.
     pub pre_start: Vec<Hook>,
     /// Commands in the container after it started.
@@ -249,6 +252,7 @@ impl Service {
             health_check: None,
             ready: None,
             restart_unhealthy: false,
+            here: false,
             pre_start: Vec::new(),
             post_start: Vec::new(),
             pre_stop: Vec::new(),

@@ -8,7 +8,7 @@ use super::{
     find,
     merge::{merge, strip_marks},
     node::{Entry, Map, Mark, Node, Value},
-    paths,
+    paths, recipes,
     source::Span,
     substitute::{Substitute, variables},
     suggest::did_you_mean,
@@ -159,8 +159,6 @@ impl<'a> Drafter<'a> {
         }
         let context = dialect::Context {
             environment: &scope.environment,
-            disk: self.disk,
-            directory: &scope.directory,
         };
         let span = document.span;
         let original = std::mem::replace(document, Node::null(span));
@@ -171,6 +169,13 @@ impl<'a> Drafter<'a> {
                 .tree(document, &scope.environment, &Trail::Root, self.report);
         }
         self.check.project(document, self.report);
+        recipes::settle(
+            document,
+            &scope.directory,
+            self.home.as_deref(),
+            self.disk,
+            self.report,
+        );
     }
 
     /// Resolves `extends` of every service of a document.

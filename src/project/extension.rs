@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | service | `ready` | `tcp: PORT`, `http: PATH` or `http: {port, path, scheme, status}`, `log: REGEX`, `exec: [COMMAND]` |
 //! | service | `restart_unhealthy` | boolean |
+//! | service | `here` | boolean: `run` mounts the caller's folder |
+//! | service | `type` and the other keys of a service by type | gone before this check: `recipes` |
 //! | service, port | `publish` | `relay` (default) or `nat` |
 //! | mount | `overlay` | boolean: writes to a bind go to a layer that is thrown away |
 //! | secret, config | `command` | list: a command whose output is the content |
@@ -13,7 +15,20 @@ use super::{diagnostic::Report, node::Node, suggest::did_you_mean, trail::Trail}
 /// Keys of `x-banyan` by what they stand in.
 fn keys(what: &str) -> &'static [&'static str] {
     match what {
-        "service" => &["publish", "ready", "restart_unhealthy"],
+        "service" => &[
+            "add",
+            "after_script",
+            "apt_get",
+            "before_script",
+            "custom",
+            "here",
+            "path",
+            "publish",
+            "ready",
+            "restart_unhealthy",
+            "template",
+            "type",
+        ],
         "port" => &["publish"],
         "mount" => &["overlay"],
         "secret" | "config" => &["command"],
@@ -38,7 +53,7 @@ pub(crate) fn check(node: &mut Node, what: &str, trail: &Trail<'_>, report: &mut
                 continue;
             }
             "publish" if !matches!(value.as_str(), Some("nat" | "relay")) => "`relay` or `nat`",
-            "overlay" | "restart_unhealthy" if value.as_bool().is_none() => "`true` or `false`",
+            "here" | "overlay" | "restart_unhealthy" if value.as_bool().is_none() => "`true` or `false`",
             "command" if !is_command(value) => "a list of texts",
             "ready" => {
                 ready(value, &trail, report);

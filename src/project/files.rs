@@ -8,6 +8,12 @@ use std::{
 /// Largest file read, in bytes. A project file of 2,000 services has about 1 MB.
 const LIMIT: u64 = 32 * 1024 * 1024;
 
+/// Largest file of a template folder that is looked into, in bytes.
+const TEMPLATE: u64 = 1024 * 1024;
+
+/// Most files of a template folder.
+const TEMPLATES: usize = 500;
+
 /// Where files come from: the disk, and what was read from standard input.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Files {
@@ -46,6 +52,36 @@ impl Files {
     /// Whether `path` is there and no folder.
     pub(crate) fn is_file(&self, path: &Path) -> bool {
         fs_err::metadata(path).is_ok_and(|data| !data.is_dir())
+    }
+
+    /// Name and content of the texts in `folder` and the folders in it, by name. Files that are no text or larger than
+    /// [`TEMPLATE`] are left out: nothing in them is replaced.
+    pub(crate) fn texts(&self, folder: &Path) -> io::Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(at) = folders.pop() {
+            for entry in fs_err::read_dir(&at)? {
+                let entry = entry?;
+                let (path, kind) = (entry.path(), entry.file_type()?);
+                if kind.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                if fs_err::metadata(&path).map_or(true, |data| !data.is_file() || data.len() > TEMPLATE) {
+                    continue;
+                }
+                let Ok(text) = String::from_utf8(fs_err::read(&path)?) else {
+                    continue;
+                };
+                let name = path.strip_prefix(folder).unwrap_or(&path);
+                found.push((name.display().to_string(), text));
+                if found.len() > TEMPLATES {
+                    return Err(io::Error::other(format!("more than {TEMPLATES} files")));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// The names in `folder` that end like a project file, for hints.

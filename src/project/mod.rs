@@ -35,6 +35,7 @@ mod merge;
 mod node;
 mod normalize;
 mod paths;
+mod recipes;
 mod resolved;
 mod schema;
 mod short;
@@ -173,6 +174,9 @@ fn resolve_into(options: &LoadOptions, skip: Skip, report: &mut Report) -> Optio
     let mut root = drafter.tree(sets, &scope);
     if drafter.broken {
         return None;
+    }
+    if !skip.interpolation {
+        recipes::expand(&mut root, &scope.directory, &disk, drafter.report);
     }
     let (files, variables) = (drafter.read.clone(), std::mem::take(&mut drafter.variables));
     let dialect = drafter.dialect.unwrap_or(Dialect::Compose);

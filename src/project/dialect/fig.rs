@@ -8,6 +8,7 @@ use super::{
     super::{
         diagnostic::Report,
         node::{Entry, Map, Node, Value},
+        recipes,
         suggest::did_you_mean,
     },
     Context,
@@ -82,6 +83,7 @@ fn service(name: &str, entry: &mut Entry, context: &Context<'_>, report: &mut Re
     let unknown: Vec<(String, _)> = map
         .iter()
         .filter(|(key, _)| !KEYS.contains(&key.as_str()))
+        .filter(|(key, _)| !recipes::KEYS.contains(&key.as_str()))
         .map(|(key, e)| (key.clone(), e.key))
         .collect();
     for (key, at) in unknown {
@@ -106,7 +108,10 @@ fn service(name: &str, entry: &mut Entry, context: &Context<'_>, report: &mut Re
             .related(image.key, "`image`")
             .hint("remove one of the two");
     }
-    if !map.contains_key("image") && !map.contains_key("build") {
+    if !["image", "build", "type"]
+        .iter()
+        .any(|key| map.contains_key(*key))
+    {
         report
             .error(
                 key_span,

@@ -1,18 +1,16 @@
 //! gaudi 0.2: `applications` that run and `binaries` that are called.
 //!
-//! Each container becomes a service (struct `Container` of gaudi's `container/container.go` has the keys). A `type` becomes
-//! a build from a recipe; `index` and `github` become an image and a remote build; `custom` a build of a folder.
+//! Each container becomes a service (struct `Container` of gaudi's `container/container.go` has the keys); what its `type`
+//! means is left to `recipes`, as in a compose file.
 //! Binaries get the profile `binaries`, so that only `banyan run NAME` starts them. What gaudi did by accident (everything
 //! privileged, container names without the project) is not repeated.
 
-use super::{
-    super::{
-        diagnostic::Report,
-        node::{Entry, Map, Node, Value},
-        source::Span,
-        suggest::did_you_mean,
-    },
-    Context, recipe,
+use super::super::{
+    diagnostic::Report,
+    node::{Entry, Map, Node, Value},
+    recipes,
+    source::Span,
+    suggest::did_you_mean,
 };
 
 /// The keys of a container.
@@ -34,7 +32,7 @@ const KEYS: &[&str] = &[
     "volumes",
 ];
 
-pub(super) fn translate(document: Node, context: &Context<'_>, report: &mut Report) -> Node {
+pub(super) fn translate(document: Node, report: &mut Report) -> Node {
     let span = document.span;
     let Value::Map(mut map) = document.value else {
         return document;
@@ -84,7 +82,7 @@ pub(super) fn translate(document: Node, context: &Context<'_>, report: &mut Repo
     for (name, entry) in containers {
         let binary = binaries.contains(&name);
         let ambassador = ambassador(&name, &entry.node);
-        if let Some(node) = container(&name, &entry, binary, &names, context, report) {
+        if let Some(node) = container(&name, &entry, binary, &names, report) {
             services.insert(name, Entry::new(entry.key, node));
         }
         services.extend(ambassador);
@@ -145,45 +143,8 @@ fn parent_of(containers: &Map, name: &str) -> Option<(String, Span)> {
     Some((node.as_str()?.to_owned(), node.span))
 }
 
-/// A compose service with `type`: the recipe and the hooks, as in a gaudi file.
-pub(super) fn expand(name: &str, entry: &mut Entry, context: &Context<'_>, report: &mut Report) {
-    let Some(map) = entry.node.as_map_mut().filter(|map| map.contains_key("type")) else {
-        return;
-    };
-    let own = [
-        "add",
-        "after_script",
-        "apt_get",
-        "before_script",
-        "custom",
-        "type",
-    ];
-    let fields: Map = own
-        .iter()
-        .filter_map(|key| Some(((*key).to_owned(), map.shift_remove(*key)?)))
-        .collect();
-    let at = fields["type"].node.span;
-    if let Some(other) = ["image", "build"].iter().find(|key| map.contains_key(**key)) {
-        report
-            .error(at, format!("service `{name}` has both `type` and `{other}`"))
-            .hint("remove one of the two: a `type` brings its own build");
-        return;
-    }
-    if let Some(kind) = fields["type"].node.as_str() {
-        from_recipe(kind, at, &fields, map, report);
-        hooks(name, &fields, map, context, report);
-    }
-}
-
 /// One container as a service.
-fn container(
-    name: &str,
-    entry: &Entry,
-    binary: bool,
-    names: &[String],
-    context: &Context<'_>,
-    report: &mut Report,
-) -> Option<Node> {
+fn container(name: &str, entry: &Entry, binary: bool, names: &[String], report: &mut Report) -> Option<Node> {
     let Some(map) = entry.node.as_map() else {
         report.error(
             entry.node.span,
@@ -200,7 +161,7 @@ fn container(
         }
     }
     let mut service = Map::new();
-    source(name, entry, map, &mut service, context, report);
+    own_keys(name, entry, map, &mut service, report);
     for item in map
         .get("links")
         .and_then(|e| e.node.as_list())
@@ -228,196 +189,47 @@ fn container(
         service.insert("environment".into(), environments.clone());
     }
     let span = entry.key;
-    service.insert("tty".into(), Entry::new(span, Node::bool(true, span)));
-    service.insert("stdin_open".into(), Entry::new(span, Node::bool(true, span)));
     if binary {
         let profile = Node::new(Value::List(vec![Node::str("binaries", span)]), span);
         service.insert("profiles".into(), Entry::new(span, profile));
+        let here = Map::from_iter([("here".to_owned(), Entry::new(span, Node::bool(true, span)))]);
+        service.insert("x-banyan".into(), Entry::new(span, Node::map(here, span)));
     }
     Some(Node::map(service, entry.node.span))
 }
 
-/// `type`, `image`, `path`, `template` and the hooks: where the container's files come from and what it runs.
-fn source(
-    name: &str,
-    entry: &Entry,
-    map: &Map,
-    service: &mut Map,
-    context: &Context<'_>,
-    report: &mut Report,
-) {
-    let Some(kind) = map.get("type").and_then(|e| e.node.as_str()) else {
-        let at = map.get("type").map_or(entry.key, |e| e.node.span);
+/// The keys of the type, as Compose has them here too; scripts know no variables of ours.
+fn own_keys(name: &str, entry: &Entry, map: &Map, service: &mut Map, report: &mut Report) {
+    let kind = map.get("type");
+    if kind.and_then(|e| e.node.as_str()).is_none() {
         report
-            .error(at, format!("`{name}` has no `type`"))
+            .error(
+                kind.map_or(entry.key, |e| e.node.span),
+                format!("`{name}` has no `type`"),
+            )
             .hint("for example `type: php-fpm`, or `type: index` with `image:`");
-        service.insert("image".into(), Entry::new(at, Node::new(Value::Bad, at)));
+        let bad = Node::new(Value::Bad, entry.key);
+        service.insert("image".into(), Entry::new(entry.key, bad));
         return;
-    };
-    let at = map.get("type").map_or(entry.key, |e| e.node.span);
-    let field = |key: &str| map.get(key).filter(|e| e.node.as_str().is_some()).cloned();
-    let build =
-        |key: &str, value: Node| Node::map(Map::from_iter([(key.to_owned(), Entry::new(at, value))]), at);
-    match kind {
-        "index" | "prebuild" => match field("image") {
-            Some(image) => {
-                service.insert("image".into(), image);
-            }
-            None => {
-                report
-                    .error(at, format!("`{name}` is of type `{kind}`, but names no `image`"))
-                    .hint("add `image: NAME`");
-                service.insert("image".into(), Entry::new(at, Node::new(Value::Bad, at)));
-            }
-        },
-        "github" | "remote" => match field("path") {
-            Some(path) => {
-                service.insert("build".into(), Entry::new(path.key, build("context", path.node)));
-                service.extend(field("image").map(|image| ("image".to_owned(), image)));
-            }
-            None => {
-                report
-                    .error(at, format!("`{name}` is of type `{kind}`, but names no `path`"))
-                    .hint("add `path: URL`");
-                service.insert("image".into(), Entry::new(at, Node::new(Value::Bad, at)));
-            }
-        },
-        "custom" => match field("template") {
-            Some(template) => {
-                let text = template.node.as_str().unwrap_or_default();
-                // A template is a folder, or a file in it.
-                let folder = match text.rsplit_once('/') {
-                    Some((folder, file)) if file.contains('.') || file == "Dockerfile" => folder,
-                    _ => text,
-                };
-                let context = Node::str(folder, template.node.span);
-                service.insert(
-                    "build".into(),
-                    Entry::new(template.key, build("context", context)),
-                );
-            }
-            None => {
-                report
-                    .error(
-                        at,
-                        format!("`{name}` is of type `custom`, but names no `template`"),
-                    )
-                    .hint("add `template: FOLDER`");
-                service.insert("image".into(), Entry::new(at, Node::new(Value::Bad, at)));
-            }
-        },
-        kind => from_recipe(kind, at, map, service, report),
     }
-    hooks(name, map, service, context, report);
-}
-
-/// A `type` with a recipe: a build whose Dockerfile is written out, so that `config` shows it.
-fn from_recipe(kind: &str, at: Span, map: &Map, service: &mut Map, report: &mut Report) {
-    let recipe = match recipe::find(kind) {
-        Ok(recipe) => recipe,
-        Err((message, hint)) => {
-            report.error(at, message).hint(hint);
-            service.insert("image".into(), Entry::new(at, Node::new(Value::Bad, at)));
-            return;
-        }
-    };
-    let packages = map
-        .get("apt_get")
-        .and_then(|e| e.node.as_list())
-        .unwrap_or_default();
-    let order = recipe::Order {
-        kind,
-        packages: packages.iter().filter_map(Node::scalar_text).collect(),
-    };
-    for (key, entry) in map
-        .get("custom")
-        .and_then(|e| e.node.as_map())
-        .into_iter()
-        .flatten()
-    {
-        if !recipe.parameters.contains(&key.as_str()) {
-            report
-                .warning(
-                    entry.key,
-                    format!("the type `{kind}` has no parameter `{key}`; it is ignored"),
-                )
-                .maybe_hint(did_you_mean(key, recipe.parameters.iter().copied()));
-        }
-    }
-    let mut dockerfile = (recipe.dockerfile)(&order);
-    for (from, to) in map.get("add").and_then(|e| e.node.as_map()).into_iter().flatten() {
-        dockerfile += &format!("COPY {from} {}\n", to.node.as_str().unwrap_or("/"));
-    }
-    let fields = [
-        ("context", Node::str(".", at)),
-        ("dockerfile_inline", Node::str(dockerfile.replace('$', "$$"), at)),
-    ];
-    let build = Node::map(
-        fields
-            .map(|(k, v)| (k.to_owned(), Entry::new(at, v)))
-            .into_iter()
-            .collect(),
-        at,
-    );
-    service.insert("build".into(), Entry::new(at, build));
-}
-
-/// `before_script` runs before, `after_script` after the daemon is up; for types that run nothing the latter is the command.
-fn hooks(name: &str, map: &Map, service: &mut Map, context: &Context<'_>, report: &mut Report) {
-    let mut script = |key: &str| -> Option<(String, Span)> {
-        let entry = map.get(key)?;
-        let text = entry.node.as_str()?.trim().to_owned();
-        if text.starts_with('/') && !text.contains(char::is_whitespace) {
-            report
-                .error(
-                    entry.node.span,
-                    format!("`{key}` of `{name}` is an absolute path"),
-                )
-                .hint("give a path relative to the project file, or the commands themselves");
-            return None;
-        }
-        let file = context.directory.join(&text);
-        let is_file = !text.contains(['\n', ' ', ';']) && context.disk.is_file(&file);
-        let command = if is_file {
-            let mounted = format!("/.banyan/{key}");
-            let mount = Node::str(format!("{}:{mounted}:ro", file.display()), entry.node.span);
-            push(service, "volumes", mount);
-            format!("sh {mounted}")
-        } else {
-            text.replace('$', "$$")
+    for key in recipes::KEYS.iter().chain(&["image"]) {
+        let Some(mut field) = map.get(*key).cloned() else {
+            continue;
         };
-        Some((command, entry.node.span))
-    };
-    let (before, after) = (script("before_script"), script("after_script"));
-    let shell = |text: &str, span: Span| {
-        Node::new(
-            Value::List(["sh", "-c", text].map(|word| Node::str(word, span)).to_vec()),
-            span,
-        )
-    };
-    let runs_nothing = matches!(
-        map.get("type").and_then(|e| e.node.as_str()),
-        Some("nodejs" | "golang" | "python" | "empty")
-    );
-    match (before, after) {
-        (Some((before, span)), Some((after, _))) if runs_nothing => {
-            let command = shell(&format!("{before}\n{after}"), span);
-            service.insert("command".into(), Entry::new(span, command));
+        if let Value::Str(text) = &mut field.node.value
+            && key.ends_with("_script")
+        {
+            *text = text.replace('$', "$$");
         }
-        (None, Some((after, span))) if runs_nothing => {
-            service.insert("command".into(), Entry::new(span, shell(&after, span)));
-        }
-        (before, after) => {
-            for (key, script) in [("pre_start", before), ("post_start", after)] {
-                let Some((text, span)) = script else { continue };
-                let command = Entry::new(span, shell(&text, span));
-                push(
-                    service,
-                    key,
-                    Node::map(Map::from_iter([("command".to_owned(), command)]), span),
-                );
-            }
-        }
+        service.insert((*key).to_owned(), field);
+    }
+    // gaudi's templates ended in a shell; images may too.
+    if ["index", "prebuild", "github", "remote", "custom"]
+        .contains(&kind.and_then(|e| e.node.as_str()).unwrap_or_default())
+    {
+        let span = entry.key;
+        service.insert("tty".into(), Entry::new(span, Node::bool(true, span)));
+        service.insert("stdin_open".into(), Entry::new(span, Node::bool(true, span)));
     }
 }
 
@@ -482,19 +294,9 @@ fn ambassador(name: &str, node: &Node) -> Option<(String, Entry)> {
     let ambassador = node.get("ambassador")?;
     ambassador.get("type")?;
     let (port, span) = (ambassador.get("port")?.scalar_text()?, ambassador.span);
-    let dockerfile = format!(
-        "FROM debian:bookworm-slim\n\
-         RUN apt-get update && apt-get install -y --no-install-recommends socat && rm -rf /var/lib/apt/lists/*\n\
-         CMD [\"socat\", \"TCP-LISTEN:{port},fork,reuseaddr\", \"TCP:{name}:{port}\"]\n"
-    );
-    let text = |text: String| Node::str(text, span);
     let list = |text: String| Node::new(Value::List(vec![Node::str(text, span)]), span);
-    let build = Node::map(
-        Map::from_iter([("dockerfile_inline".to_owned(), Entry::new(span, text(dockerfile)))]),
-        span,
-    );
     let fields = [
-        ("build", build),
+        ("type", Node::str("ambassador", span)),
         ("links", list(name.to_owned())),
         ("ports", list(format!("{port}:{port}"))),
     ];

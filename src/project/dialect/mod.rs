@@ -4,18 +4,14 @@
 
 mod fig;
 mod gaudi;
-pub(crate) mod recipe;
 
-use super::{diagnostic::Report, files::Files, node::Node};
+use super::{diagnostic::Report, node::Node};
 use crate::model::Dialect;
 use std::path::Path;
 
 /// What a translation may depend on.
 pub(crate) struct Context<'a> {
     pub(crate) environment: &'a std::collections::BTreeMap<String, String>,
-    pub(crate) disk: &'a Files,
-    /// The folder that relative paths start from.
-    pub(crate) directory: &'a Path,
 }
 
 /// The dialect of a document, by its keys first and by its file's name second.
@@ -43,7 +39,7 @@ pub(crate) fn of(document: &Node, path: &Path) -> Dialect {
     Dialect::Compose
 }
 
-/// Says a document in Compose; in Compose itself only services with a `type` change.
+/// Says a document in Compose; in Compose itself only where the keys of a `type` stand changes.
 pub(crate) fn translate(
     mut document: Node,
     dialect: Dialect,
@@ -52,17 +48,13 @@ pub(crate) fn translate(
 ) -> Node {
     match dialect {
         Dialect::Compose => {
-            for (name, entry) in document
-                .get_mut("services")
-                .and_then(Node::as_map_mut)
-                .into_iter()
-                .flatten()
-            {
-                gaudi::expand(name, entry, context, report);
+            let services = document.get_mut("services").and_then(Node::as_map_mut);
+            for entry in services.into_iter().flatten().map(|(_, entry)| entry) {
+                super::recipes::keys(&mut entry.node);
             }
             document
         }
         Dialect::Fig => fig::translate(document, context, report),
-        Dialect::Gaudi => gaudi::translate(document, context, report),
+        Dialect::Gaudi => gaudi::translate(document, report),
     }
 }

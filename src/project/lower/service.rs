@@ -47,6 +47,7 @@ pub(super) fn service(name: &ServiceName, entry: &Entry, project: &str, report: 
         restart_unhealthy: node
             .get("x-banyan")
             .is_some_and(|own| own.flag("restart_unhealthy")),
+        here: node.get("x-banyan").is_some_and(|own| own.flag("here")),
         pre_start: lifecycle::hooks(node, "pre_start"),
         post_start: lifecycle::hooks(node, "post_start"),
         pre_stop: lifecycle::hooks(node, "pre_stop"),

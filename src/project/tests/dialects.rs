@@ -8,6 +8,11 @@ use crate::model::{
 use std::{path::Path, time::Duration};
 
 fn load(name: &str, text: &str) -> (Project, Vec<String>) {
+    load_with(name, text, &[])
+}
+
+/// With files beside it.
+fn load_with(name: &str, text: &str, others: &[(&str, &str)]) -> (Project, Vec<String>) {
     let change = |options: &mut crate::project::LoadOptions| {
         options.files.push(name.into());
         options.profiles.push("*".into());
@@ -15,7 +20,8 @@ fn load(name: &str, text: &str) -> (Project, Vec<String>) {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
     };
-    match load_files(&[(name, text)], change) {
+    let files: Vec<_> = [(name, text)].iter().chain(others).copied().collect();
+    match load_files(&files, change) {
         Ok(loaded) => (
             loaded.project,
             loaded.warnings.into_iter().map(|w| w.message).collect(),
@@ -218,7 +224,7 @@ fn fig_explains_what_fig_explained() {
 
 #[test]
 fn every_gaudi_key_reaches_the_project() {
-    let (project, warnings) = load(
+    let (project, warnings) = load_with(
         ".gaudi.yml",
         "
 applications:
@@ -240,6 +246,7 @@ applications:
 binaries:
   npm: {type: index, image: node}
 ",
+        &[("templates/own/Dockerfile", "FROM scratch\n")],
     );
     assert_eq!((project.dialect, warnings), (Dialect::Gaudi, vec![]));
     let front = service(&project, "front");
@@ -279,6 +286,7 @@ binaries:
     );
     let own = service(&project, "own").image.build.as_ref().expect("a build");
     assert!(own.context.ends_with("/app/templates/own"), "{}", own.context);
+    assert_eq!(own.dockerfile, "Dockerfile");
     let boxed = service(&project, "box");
     let dockerfile = boxed
         .image
@@ -287,7 +295,7 @@ binaries:
         .and_then(|build| build.dockerfile_inline.clone())
         .expect("a recipe");
     assert!(
-        dockerfile.contains("vim git") && dockerfile.contains("COPY conf /etc/conf"),
+        dockerfile.contains("vim git") && dockerfile.contains("COPY [\"conf\", \"/etc/conf\"]"),
         "{dockerfile}"
     );
     assert_eq!(
@@ -326,7 +334,7 @@ fn gaudi_explains_its_mistakes() {
     );
     assert_eq!(
         said("applications: {a: {type: cassandra}}\n").0,
-        "the type `cassandra` has no recipe in this version of banyan"
+        "the type `cassandra` cannot be had"
     );
     assert_eq!(
         said("applications: {a: {type: mysqll}}\n").1.as_deref(),

@@ -5,6 +5,7 @@ mod corpus;
 mod dialects;
 mod invalid;
 mod merging;
+mod recipes;
 
 use super::*;
 use crate::model::{Condition, MountKind, NetworkMode, Protocol, RestartCondition, Service, ServiceName};

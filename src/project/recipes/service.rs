@@ -1,0 +1,348 @@
+//! A compose service out of a recipe, an image or a remote folder.
+
+use super::{
+    super::{
+        diagnostic::Report,
+        node::{Entry, Map, Node, Value},
+        source::Span,
+        yaml,
+    },
+    template_mistake,
+};
+use crate::recipe::{self, After, Container, Recipe, Scene, Script, View};
+use std::path::{Path, PathBuf};
+
+/// What a service is put together from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cast<'a> {
+    pub(super) scene: &'a Scene,
+    /// The number of the service.
+    pub(super) own: usize,
+    /// Where its `type` stands.
+    pub(super) at: Span,
+    pub(super) directory: &'a Path,
+}
+
+impl Cast<'_> {
+    pub(super) fn container(&self) -> &Container {
+        &self.scene.0[self.own]
+    }
+
+    pub(super) fn text(&self, text: impl Into<String>) -> Node {
+        Node::str(text, self.at)
+    }
+
+    pub(super) fn list(&self, texts: impl IntoIterator<Item = String>) -> Node {
+        let items = texts.into_iter().map(|text| self.text(text));
+        Node::new(Value::List(items.collect()), self.at)
+    }
+
+    pub(super) fn map<const N: usize>(&self, fields: [(&str, Node); N]) -> Node {
+        let entries = fields.map(|(key, node)| (key.to_owned(), Entry::new(self.at, node)));
+        Node::map(entries.into_iter().collect(), self.at)
+    }
+}
+
+/// Adds an item to a list of a service.
+fn push(service: &mut Map, key: &str, item: Node) {
+    let span = item.span;
+    let list = service
+        .entry(key.into())
+        .or_insert_with(|| Entry::new(span, Node::new(Value::List(vec![]), span)));
+    if let Value::List(list) = &mut list.node.value {
+        list.push(item);
+    }
+}
+
+/// Where scripts of the project file lie in a container.
+const SCRIPTS: &str = "/etc/banyan";
+
+/// A service of a recipe. `user` is what the project file says about it.
+pub(super) fn recipe(cast: &Cast<'_>, recipe: &Recipe, user: &Map, report: &mut Report) -> Option<Node> {
+    let files = |name: &str| recipe.file(name).map(str::to_owned);
+    let view = View {
+        scene: cast.scene,
+        own: cast.own,
+        files: &files,
+    };
+    let mut render = |name: &str| -> Option<String> {
+        let Some(text) = recipe.file(name) else {
+            report.error(cast.at, format!("the recipe `{}` has no {name}", recipe.name));
+            return None;
+        };
+        let file = format!("{}/{name}", recipe.name);
+        let done = recipe::render(&file, text, view);
+        done.map_err(|error| {
+            let of_user = recipe.name.starts_with('/');
+            let text = error.file.rsplit('/').next().and_then(|name| recipe.file(name));
+            template_mistake(&error, text.filter(|_| of_user), cast.at, report);
+        })
+        .ok()
+    };
+    let (fragment, mut dockerfile) = (render("service.yaml")?, render("Dockerfile")?);
+    let mut service = parse(cast, &recipe.name, &fragment, report)?;
+    let (context, added) = context(cast);
+    dockerfile += &recipe::add(&added);
+    let commanded = user.get("command").is_some_and(|entry| !entry.node.is_null());
+    match recipe.declaration.after {
+        After::Command => commands(cast, &mut service, commanded),
+        After::Up => around(cast, recipe, &mut service, &mut dockerfile, report),
+    }
+    build(cast, &mut service, &context, dockerfile);
+    expose(cast, recipe, &mut service);
+    wait_for_links(cast, user, &mut service);
+    if recipe.declaration.binary {
+        let here = Entry::new(cast.at, Node::bool(true, cast.at));
+        extension(cast, &mut service).insert("here".into(), here);
+        if !user.contains_key("profiles") {
+            // It is called, not started.
+            let profile = cast.list(["binaries".to_owned()]);
+            service.insert("profiles".into(), Entry::new(cast.at, profile));
+        }
+    }
+    Some(Node::map(service, cast.at))
+}
+
+/// `service.yaml` as a mapping whose every part stands where the `type` stands: that is what a user can change.
+fn parse(cast: &Cast<'_>, name: &str, text: &str, report: &mut Report) -> Option<Map> {
+    let path = PathBuf::from(format!("{name}/service.yaml"));
+    let file = report.sources.add(&path, text.to_owned());
+    let (documents, _) = yaml::parse(file, report);
+    let mut document = documents.into_iter().next()?;
+    move_to(&mut document, cast.at);
+    match document.value {
+        Value::Map(map) => Some(map),
+        Value::Null => Some(Map::new()),
+        _ => {
+            report.error(
+                cast.at,
+                format!("service.yaml of the recipe `{name}` is no mapping"),
+            );
+            None
+        }
+    }
+}
+
+fn move_to(node: &mut Node, at: Span) {
+    node.span = at;
+    match &mut node.value {
+        Value::Map(map) => {
+            for entry in map.values_mut() {
+                entry.key = at;
+                move_to(&mut entry.node, at);
+            }
+        }
+        Value::List(list) => list.iter_mut().for_each(|item| move_to(item, at)),
+        _ => {}
+    }
+}
+
+/// The folder that the build sees, and `add` relative to it: what all added files have in common.
+pub(super) fn context(cast: &Cast<'_>) -> (PathBuf, Vec<(String, String)>) {
+    let add = &cast.container().add;
+    let mut folder = cast.directory.to_owned();
+    for (from, _) in add {
+        while !Path::new(from).starts_with(&folder) {
+            if !folder.pop() {
+                break;
+            }
+        }
+    }
+    let relative = |(from, to): &(String, String)| {
+        let from = Path::new(from).strip_prefix(&folder).unwrap_or(Path::new(from));
+        (from.display().to_string(), to.clone())
+    };
+    let added = add.iter().map(relative).collect();
+    (folder, added)
+}
+
+fn build(cast: &Cast<'_>, service: &mut Map, context: &Path, dockerfile: String) {
+    let build = cast.map([
+        ("context", cast.text(context.display().to_string())),
+        ("dockerfile_inline", cast.text(dockerfile)),
+    ]);
+    service.insert("build".into(), Entry::new(cast.at, build));
+}
+
+fn mount(cast: &Cast<'_>, service: &mut Map, file: &str, name: &str) {
+    let mount = cast.map([
+        ("type", cast.text("bind")),
+        ("source", cast.text(file)),
+        ("target", cast.text(format!("{SCRIPTS}/{name}"))),
+        ("read_only", Node::bool(true, cast.at)),
+    ]);
+    push(service, "volumes", mount);
+}
+
+/// Types that run nothing of their own: the scripts are the command.
+fn commands(cast: &Cast<'_>, service: &mut Map, commanded: bool) {
+    let container = cast.container();
+    let scripts = [
+        (&container.before, "before_script"),
+        (&container.after, "after_script"),
+    ];
+    let mut lines = Vec::new();
+    for (script, name) in scripts {
+        match script {
+            None => {}
+            Some(Script::Inline(text)) => lines.push(text.trim_end().to_owned()),
+            Some(Script::File(file)) => {
+                mount(cast, service, file, name);
+                lines.push(format!("bash {SCRIPTS}/{name}"));
+            }
+        }
+    }
+    if container.after.is_none() && !lines.is_empty() {
+        lines.push("exec sleep infinity".to_owned());
+    }
+    if !lines.is_empty() && !commanded {
+        let words = ["bash", "-c"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([lines.join("\n")]);
+        service.insert("command".into(), Entry::new(cast.at, cast.list(words)));
+    }
+}
+
+/// Types with a program: scripts run before it, and once it is up.
+fn around(cast: &Cast<'_>, recipe: &Recipe, service: &mut Map, dockerfile: &mut String, report: &mut Report) {
+    let container = cast.container();
+    if container.before.is_none() && container.after.is_none() {
+        return;
+    }
+    let Some(port) = container.port.filter(|_| !recipe.declaration.command.is_empty()) else {
+        let keys = "`before_script` and `after_script`";
+        report.error(cast.at, format!("the type `{}` has no {keys}", recipe.name));
+        return;
+    };
+    let scripts = [
+        (&container.before, "before_script"),
+        (&container.after, "after_script"),
+    ];
+    for (script, name) in scripts {
+        match script {
+            None => {}
+            Some(Script::Inline(text)) => {
+                *dockerfile += &recipe::copy(text, &format!("{SCRIPTS}/{name}"), None);
+            }
+            Some(Script::File(file)) => mount(cast, service, file, name),
+        }
+    }
+    *dockerfile += &recipe::copy(recipe::WITH_SCRIPTS, "/usr/local/bin/with-scripts", Some("755"));
+    let words = ["with-scripts".to_owned(), port.to_string()];
+    let words = words
+        .into_iter()
+        .chain(recipe.declaration.command.iter().cloned());
+    service.insert("command".into(), Entry::new(cast.at, cast.list(words)));
+    if container.after.is_some() {
+        // What the script leaves behind has process 1 as its parent.
+        service.insert("init".into(), Entry::new(cast.at, Node::bool(true, cast.at)));
+        let words = ["test", "-e", "/run/after_script.done"].map(str::to_owned);
+        let ready = cast.map([("exec", cast.list(words))]);
+        extension(cast, service).insert("ready".into(), Entry::new(cast.at, ready));
+    }
+}
+
+/// The service's `x-banyan`, made when it is missing.
+fn extension<'m>(cast: &Cast<'_>, service: &'m mut Map) -> &'m mut Map {
+    let empty = || Entry::new(cast.at, Node::map(Map::new(), cast.at));
+    let entry = service.entry("x-banyan".into()).or_insert_with(empty);
+    if !matches!(entry.node.value, Value::Map(_)) {
+        entry.node.value = Value::Map(Map::new());
+    }
+    match &mut entry.node.value {
+        Value::Map(map) => map,
+        _ => unreachable!("made a mapping above"),
+    }
+}
+
+/// Its ports, so that links give the variables of them.
+fn expose(cast: &Cast<'_>, recipe: &Recipe, service: &mut Map) {
+    let own = cast
+        .container()
+        .port
+        .filter(|_| recipe.declaration.port.is_some());
+    let others = recipe.declaration.expose.iter().copied();
+    for port in own.into_iter().chain(others) {
+        push(service, "expose", cast.text(port.to_string()));
+    }
+}
+
+/// A service by type starts when what it links to is ready, unless `depends_on` says otherwise.
+fn wait_for_links(cast: &Cast<'_>, user: &Map, service: &mut Map) {
+    let links = user
+        .get("links")
+        .and_then(|entry| entry.node.as_list())
+        .unwrap_or_default();
+    let mut waits = Map::new();
+    for link in links.iter().filter_map(Node::as_str) {
+        let name = link.split(':').next().unwrap_or(link);
+        let ready = cast.scene.named(name).and_then(|number| cast.scene.get(number));
+        if ready.is_some_and(|other| other.checked) {
+            let condition = cast.map([
+                ("condition", cast.text("service_healthy")),
+                ("required", Node::bool(true, cast.at)),
+            ]);
+            waits.insert(name.to_owned(), Entry::new(cast.at, condition));
+        }
+    }
+    if !waits.is_empty() {
+        service.insert(
+            "depends_on".into(),
+            Entry::new(cast.at, Node::map(waits, cast.at)),
+        );
+    }
+}
+
+/// `index`: the image as it is; with `apt_get` or `add`, a build on top of it.
+pub(super) fn image(cast: &Cast<'_>, user: &mut Map) -> Option<Node> {
+    let mut service = Map::new();
+    let container = cast.container();
+    if !container.packages.is_empty() || !container.add.is_empty() {
+        let (folder, added) = context(cast);
+        let from = user.shift_remove("image")?;
+        let from = from.node.as_str().unwrap_or_default().to_owned();
+        let dockerfile =
+            format!("FROM {from}\n") + &recipe::install(&container.packages) + &recipe::add(&added);
+        build(cast, &mut service, &folder, dockerfile);
+    }
+    hooks(cast, &mut service);
+    Some(Node::map(service, cast.at))
+}
+
+/// `github`: a build of a remote folder.
+pub(super) fn remote(cast: &Cast<'_>, path: &str, report: &mut Report) -> Node {
+    let mut service = Map::new();
+    let container = cast.container();
+    if !container.packages.is_empty() || !container.add.is_empty() {
+        report
+            .warning(
+                cast.at,
+                format!("`apt_get` and `add` of `{}` are ignored", container.name),
+            )
+            .because("what a remote folder builds is not known before it is fetched");
+    }
+    let build = cast.map([("context", cast.text(path))]);
+    service.insert("build".into(), Entry::new(cast.at, build));
+    hooks(cast, &mut service);
+    Node::map(service, cast.at)
+}
+
+/// Scripts of a service whose program is not known: before the container starts, and right after.
+pub(super) fn hooks(cast: &Cast<'_>, service: &mut Map) {
+    let container = cast.container();
+    for (script, name, key) in [
+        (&container.before, "before_script", "pre_start"),
+        (&container.after, "after_script", "post_start"),
+    ] {
+        let words = match script {
+            None => continue,
+            Some(Script::Inline(text)) => ["sh".to_owned(), "-c".to_owned(), text.trim().to_owned()].to_vec(),
+            Some(Script::File(file)) => {
+                mount(cast, service, file, name);
+                ["sh".to_owned(), format!("{SCRIPTS}/{name}")].to_vec()
+            }
+        };
+        push(service, key, cast.map([("command", cast.list(words))]));
+    }
+}

@@ -1,0 +1,78 @@
+//! Dockerfile instructions that recipes share. Each ends with a newline; nothing to do is an empty text.
+
+/// Installs Debian packages, and leaves no lists behind in the layer.
+pub(crate) fn install(packages: &[String]) -> String {
+    if packages.is_empty() {
+        return String::new();
+    }
+    format!(
+        "RUN apt-get update \\\n && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {} \\\n && rm -rf /var/lib/apt/lists/*\n",
+        packages.join(" ")
+    )
+}
+
+/// Writes a file; `mode` is octal.
+pub(crate) fn copy(content: &str, path: &str, mode: Option<&str>) -> String {
+    // The first delimiter that is no line of the text.
+    let delimiter = (0..).map(|n| {
+        if n == 0 {
+            "END".to_owned()
+        } else {
+            format!("END{n}")
+        }
+    });
+    let free = |word: &String| content.lines().all(|line| line != word);
+    let delimiter = delimiter.take(1000).find(free).unwrap_or_default();
+    let mode = mode.map(|mode| format!("--chmod={mode} ")).unwrap_or_default();
+    let end = if content.ends_with('\n') { "" } else { "\n" };
+    format!("COPY {mode}<<\"{delimiter}\" {path}\n{content}{end}{delimiter}\n")
+}
+
+/// `add`: files of the context.
+pub(crate) fn add(files: &[(String, String)]) -> String {
+    let line = |(from, to): &(String, String)| {
+        let words = [from, to].map(|word| serde_json::Value::from(word.as_str()).to_string());
+        format!("COPY [{}, {}]\n", words[0], words[1])
+    };
+    files.iter().map(line).collect()
+}
+
+/// Installs Python modules in the virtual environment `/opt/venv`. Most come ready; the compiler is installed only for those
+/// that do not.
+pub(crate) fn pip(modules: &[String]) -> String {
+    if modules.is_empty() {
+        return String::new();
+    }
+    let words: Vec<String> = modules.iter().map(|module| shell(module)).collect();
+    let pip = format!(
+        "/opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check {}",
+        words.join(" ")
+    );
+    or_compiled(&pip, "build-essential python3-dev")
+}
+
+/// Installs Ruby gems, `name` or `name:version`; the compiler is installed only for those that need it.
+pub(crate) fn gems(gems: &[String]) -> String {
+    if gems.is_empty() {
+        return String::new();
+    }
+    let words: Vec<String> = gems.iter().map(|gem| shell(gem)).collect();
+    let gem = format!("gem install --no-document {}", words.join(" "));
+    or_compiled(&gem, "build-essential ruby-dev")
+}
+
+/// A command, and the same again with these packages when it fails.
+fn or_compiled(command: &str, packages: &str) -> String {
+    format!(
+        "RUN {command} \\\n || {{ apt-get update \\\n && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {packages} \\\n && rm -rf /var/lib/apt/lists/* \\\n && {command}; }}\n"
+    )
+}
+
+/// A text as one word for the shell.
+pub(crate) fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/=@+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

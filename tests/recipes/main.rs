@@ -1,0 +1,105 @@
+//! Recipes on the real thing: projects by `type`, built from Debian packages without a registry, asked by real clients.
+//!
+//! A binary of its own because it takes a while; the tests share one root, so that packages and layers are there once.
+//! What takes long runs with `BANYAN_TESTS_RECIPES=1`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../it/support/mod.rs"]
+mod support;
+
+mod data;
+mod web;
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex, Weak},
+};
+use support::{Project, Ran, Root, can_run_containers, http_get, skip};
+
+/// The root that all tests share while one of them runs; `None` with a reason said when they cannot run here.
+fn shared_root() -> Option<Arc<Root>> {
+    static SHARED: Mutex<Weak<Root>> = Mutex::new(Weak::new());
+    if !can_run_containers() {
+        return None;
+    }
+    let mut shared = SHARED.lock().unwrap();
+    if let Some(root) = shared.upgrade() {
+        return Some(root);
+    }
+    // Without a mirror that answers, no machine can build from packages.
+    let mirror = Command::new("apt-get").args(["update", "-qq"]).output();
+    if !mirror.is_ok_and(|output| output.status.success()) {
+        skip("no Debian mirror answers");
+        return None;
+    }
+    let root = Arc::new(Root::new());
+    *shared = Arc::downgrade(&root);
+    Some(root)
+}
+
+/// For tests that take long.
+fn is_asked_for() -> bool {
+    let asked = std::env::var_os("BANYAN_TESTS_RECIPES").is_some();
+    if !asked {
+        eprintln!("skipped: set BANYAN_TESTS_RECIPES=1 to build and try this type too");
+    }
+    asked
+}
+
+/// A project file and the files beside it, readable for the services' own users.
+fn project<'r>(root: &'r Root, name: &str, file: &str, others: &[(&str, &str)]) -> Project<'r> {
+    let project = root.project(name, file);
+    for (path, content) in others {
+        let path = project.folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    project
+}
+
+/// The page, once it has the text.
+#[track_caller]
+fn page(port: u16, path: &str, text: &str) -> String {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let last = match http_get(port, path) {
+            Ok(page) if page.contains(text) => return page,
+            Ok(page) => page,
+            Err(error) => error.to_string(),
+        };
+        assert!(
+            std::time::Instant::now() < deadline,
+            "`{text}` is not in the page: {last}"
+        );
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+}
+
+/// What a command in a service's container says.
+#[track_caller]
+fn says(project: &Project<'_>, service: &str, command: &[&str], text: &str) {
+    let mut arguments = vec!["exec", "-T", service];
+    arguments.extend(command);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let ran: Ran = project.run(&arguments);
+        if ran.code == 0 && ran.stdout.contains(text) {
+            return;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "`{text}` is not what {command:?} says: {}",
+            ran.all()
+        );
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt as _;
+    let data = fs::metadata(path).unwrap();
+    (data.uid(), data.gid())
+}
