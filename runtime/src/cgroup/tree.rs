@@ -178,9 +178,13 @@ impl Cgroup {
         Ok(())
     }
 
-    /// The `cgroup.procs` files through which a process joins (writing `0` moves the writer).
+    /// The files through which a process of one thread joins the v1 hierarchies: writing `0` moves the writer.
+    ///
+    /// `tasks`, not `cgroup.procs`: a thread that moves itself needs no lock over all forks of the machine, and taking that
+    /// lock waits for an RCU grace period, 5 to 15 ms (`cgroup_attach_lock` in the kernel's `cgroup.c`). A process of one
+    /// thread has moved as a whole all the same.
     pub(crate) fn doors(&self) -> impl Iterator<Item = PathBuf> + '_ {
-        self.v1.iter().map(|(path, _)| path.join("cgroup.procs"))
+        self.v1.iter().map(|(path, _)| path.join("tasks"))
     }
 
     /// The directory in a v1 hierarchy, named by its controllers.
