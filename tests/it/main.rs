@@ -18,6 +18,7 @@ mod exit_codes;
 mod explain;
 mod faults;
 mod images_and_volumes;
+mod inside;
 mod interop;
 mod lifecycle;
 mod networking;

@@ -231,7 +231,10 @@ pub(crate) fn after_changing_user(sets: &Capabilities) -> io::Result<()> {
     };
     rustix::thread::set_capabilities(None, wanted)?;
     rustix::thread::clear_ambient_capability_set()?;
-    for number in (0..NAMES.len()).filter(|number| sets.ambient & (1 << number) != 0) {
+    // The kernel lets no other be ambient (capabilities(7)). Bundles ask for more all the same (runc's own `spec` once wrote
+    // such), and runc and crun leave them out too.
+    let possible = sets.ambient & sets.inheritable & sets.permitted;
+    for number in (0..NAMES.len()).filter(|number| possible & (1 << number) != 0) {
         rustix::thread::configure_capability_in_ambient_set(set(1 << number), true)?;
     }
     Ok(())

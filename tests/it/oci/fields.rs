@@ -26,7 +26,9 @@ fn the_process_is_exactly_as_written() {
         ]);
         config["process"]["capabilities"] = json!({
             "bounding": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"],
-            "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"],
+            "inheritable": ["CAP_KILL"],
+            // What is not inheritable cannot be ambient, and is left out, as runc does.
+            "ambient": ["CAP_KILL", "CAP_CHOWN"],
         });
         config["process"]["noNewPrivileges"] = json!(true);
     });
