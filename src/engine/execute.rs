@@ -293,6 +293,7 @@ impl Execution {
         let mut record = self.draft(&project, service, slot, &image, None).await?;
         record.one_off = true;
         record.auto_remove = wanted.auto_remove;
+        record.settings.root.volatile = wanted.auto_remove;
         if !wanted.detach {
             // Its reader may be slower than it writes, and must not miss anything.
             record.settings.log = LogSettings::default();

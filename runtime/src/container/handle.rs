@@ -1,8 +1,8 @@
 //! A container in the hand: stages as types.
 
 use super::{
-    ContainerDir, ContainerError, Exit, LaunchError, Settings, TerminalSize, launcher::write_visible, paths,
-    record::Identified,
+    Activity, ContainerDir, ContainerError, Exit, LaunchError, Settings, TerminalSize,
+    launcher::write_visible, paths, record::Identified,
 };
 use crate::{
     cgroup::{Cgroup, Resources, Stats},
@@ -323,6 +323,16 @@ impl<Stage> Container<Stage> {
     /// When the shim does not answer.
     pub fn close_stdin(&self) -> Result<(), ContainerError> {
         self.ask(&Request::CloseStdin, &[]).map(drop)
+    }
+
+    /// Tells of output from now on, and once now.
+    ///
+    /// # Errors
+    /// When the shim is gone, or there are too many open files.
+    pub fn follow(&self) -> Result<Activity, ContainerError> {
+        let activity = Activity::new().map_err(ContainerError::Talk)?;
+        message::send(&self.socket, &Request::Follow, &[activity.event()]).map_err(ContainerError::Talk)?;
+        Ok(activity)
     }
 
     /// Sets the size of its terminal; nothing happens without one.

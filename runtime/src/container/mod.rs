@@ -12,6 +12,7 @@
 //!
 //! Deliberately absent: names, networks, images, restarting. The callers know those.
 
+mod activity;
 mod bundle;
 mod dir;
 mod direct;
@@ -29,6 +30,7 @@ pub use crate::{
     failure::{Failure, Step},
     sys::pidfd::Ended,
 };
+pub use activity::Activity;
 pub use bundle::{Bundle, Exact, Hook, Listener, Node, Scheduler, TimeNamespace};
 pub use dir::ContainerDir;
 pub(crate) use dir::paths;

@@ -6,11 +6,17 @@ use super::{
     paths,
     record::{Record, boot_id},
 };
-use crate::{cgroup::Cgroup, sys::pidfd};
+use crate::{
+    cgroup::Cgroup,
+    process::message::{self, Reply},
+    sys::pidfd,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// How folders of containers begin that are being made or removed; the maker's process id and a dash follow.
@@ -132,11 +138,15 @@ fn end_processes(dir: &ContainerDir, record: &Record, force: bool) -> Result<(),
         if !force {
             return Err(ContainerError::StillRunning);
         }
+        let told = connect(&dir.run).ok();
         let _ = pidfd::signal(&pidfd, libc::SIGKILL);
         let _ = record.cgroup.thaw();
         // A killed process can be held up by the kernel (a dead network filesystem): not for ever.
         if !pidfd::wait_end(&pidfd, 10_000).map_err(ContainerError::Wait)? {
             return Err(ContainerError::StillRunning);
+        }
+        if let Some((socket, _)) = told {
+            wait_until_recorded(&socket);
         }
     }
     let shim = shim.open();
@@ -150,6 +160,29 @@ fn end_processes(dir: &ContainerDir, record: &Record, force: bool) -> Result<(),
         return Err(ContainerError::StillRunning);
     }
     Ok(())
+}
+
+/// Waits until a shim has recorded its container's end, or is gone, at most ten seconds.
+fn wait_until_recorded(socket: &OwnedFd) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match message::try_receive::<Reply>(socket) {
+            Ok(Some((Reply::Exited(_), _)) | None) => return,
+            Ok(Some(_)) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let limit = Timespec {
+                    tv_sec: i64::try_from(left.as_secs()).unwrap_or(10),
+                    tv_nsec: left.subsec_nanos().into(),
+                };
+                let mut list = [PollFd::new(socket, PollFlags::IN)];
+                if left.is_zero() || poll(&mut list, Some(&limit)).is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
 }
 
 /// The process 1 of a container that has one now: its number and pidfd.

@@ -84,6 +84,8 @@ pub(crate) enum Request {
     Resize(TerminalSize),
     /// I am the engine now; my pidfd comes along.
     Engine,
+    /// Write to the eventfd that comes along whenever output was logged, for as long as this connection lives. No answer.
+    Follow,
 }
 
 /// From the shim.

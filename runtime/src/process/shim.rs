@@ -73,7 +73,7 @@ pub(crate) fn run(launcher: OwnedFd) -> u8 {
     };
     match made {
         Ok(mut shim) => {
-            shim.clients.push(launcher);
+            shim.clients.push(Client::new(launcher));
             // Launching took memory that watching does not need.
             heap::trim();
             shim.watch();
@@ -93,7 +93,7 @@ struct Shim {
     /// To init, until exec.
     channel: Option<OwnedFd>,
     listener: OwnedFd,
-    clients: Vec<OwnedFd>,
+    clients: Vec<Client>,
     /// Output ends: pipe or terminal master, and which stream.
     outputs: Vec<(OwnedFd, Stream)>,
     /// Our hold on standard input.
@@ -105,6 +105,29 @@ struct Shim {
     revival: Revival,
     kept: Vec<OwnedFd>,
     started: Option<i64>,
+}
+
+/// Somebody connected.
+struct Client {
+    socket: OwnedFd,
+    /// An eventfd that tells it of output.
+    follows: Option<OwnedFd>,
+}
+
+impl Client {
+    fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            follows: None,
+        }
+    }
+
+    fn tell_of_output(&self) {
+        if let Some(event) = &self.follows {
+            // Full only if it was not read for 2^64 times.
+            let _ = rustix::io::write(event, &1_u64.to_ne_bytes());
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,6 +298,9 @@ impl Shim {
                 }
             }
             idle = !moved;
+            if moved {
+                self.clients.iter().for_each(Client::tell_of_output);
+            }
             if ready.channel {
                 self.hear_init();
             }
@@ -305,7 +331,8 @@ impl Shim {
         ];
         list.extend(self.outputs.iter().map(|(fd, _)| PollFd::new(fd, PollFlags::IN)));
         let clients = list.len();
-        list.extend(self.clients.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let sockets = self.clients.iter().map(|client| &client.socket);
+        list.extend(sockets.map(|fd| PollFd::new(fd, PollFlags::IN)));
         let channel = list.len();
         list.extend(self.channel.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         let engine = list.len();
@@ -350,7 +377,7 @@ impl Shim {
 
     fn tell_all(&self, reply: &Reply) {
         for client in &self.clients {
-            let _ = message::send(client, reply, &[]);
+            let _ = message::send(&client.socket, reply, &[]);
         }
     }
 
@@ -361,12 +388,12 @@ impl Shim {
         // A client that does not read must not stop us: sends give up instead.
         let _ = rustix::io::ioctl_fionbio(&client, true);
         if message::send(&client, &Reply::Hello(self.hello()), &[]).is_ok() {
-            self.clients.push(client);
+            self.clients.push(Client::new(client));
         }
     }
 
     fn serve(&mut self, index: usize) {
-        let client = &self.clients[index];
+        let client = &self.clients[index].socket;
         let (request, mut descriptors) = match message::try_receive::<Request>(client) {
             Ok(Some(received)) => received,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
@@ -411,6 +438,12 @@ impl Shim {
                 self.engine = descriptors.pop();
                 self.revival = Revival::No;
                 answer(&Reply::Done, &[]);
+            }
+            Request::Follow => {
+                let client = &mut self.clients[index];
+                client.follows = descriptors.pop();
+                // There may be some already.
+                client.tell_of_output();
             }
         }
     }

@@ -21,7 +21,14 @@ use std::{
 /// Mounts `/` on `place` (an empty directory of ours) in this mount namespace. Nothing of it is seen outside.
 pub(crate) fn prepare_root(settings: &RootFs, place: &Path) -> Result<Tree, Failure> {
     let mount = match &settings.kind {
-        RootKind::Overlay { lower, upper, work } => overlay(lower, Some((upper, work)))?,
+        RootKind::Overlay { lower, upper, work } => {
+            let writes = Writes {
+                upper,
+                work,
+                volatile: settings.volatile,
+            };
+            overlay(lower, Some(writes))?
+        }
         RootKind::Directory(path) => {
             let directory = open_directory(path).at(Step::MountRoot, path.display())?;
             let clone = inside::clone_tree(directory, true).at(Step::MountRoot, path.display())?;
@@ -37,17 +44,25 @@ pub(crate) fn prepare_root(settings: &RootFs, place: &Path) -> Result<Tree, Fail
     Ok(Tree::new(mount))
 }
 
+/// Where writes to an overlay go.
+pub(super) struct Writes<'a> {
+    pub(super) upper: &'a Path,
+    pub(super) work: &'a Path,
+    /// See [`RootFs::volatile`].
+    pub(super) volatile: bool,
+}
+
 /// A detached overlay mount (kernel documentation, filesystems/overlayfs).
 ///
 /// Layers are handed over one by one (`lowerdir+`, Linux 6.5), which lifts the bound of one page for all options;
 /// older kernels get them in one string.
-pub(super) fn overlay(lower: &[PathBuf], write: Option<(&PathBuf, &PathBuf)>) -> Result<OwnedFd, Failure> {
+pub(super) fn overlay(lower: &[PathBuf], write: Option<Writes<'_>>) -> Result<OwnedFd, Failure> {
     let top = lower
         .first()
         .map(|path| path.display().to_string())
         .unwrap_or_default();
     // One directory and nothing to write: overlayfs wants two layers, a read-only bind is the same.
-    if let ([only], None) = (lower, write) {
+    if let ([only], None) = (lower, &write) {
         let directory = open_directory(only).at(Step::MountRoot, &top)?;
         let clone = inside::clone_tree(directory, false).at(Step::MountRoot, &top)?;
         let change = mount_attr::Change {
@@ -58,9 +73,18 @@ pub(super) fn overlay(lower: &[PathBuf], write: Option<(&PathBuf, &PathBuf)>) ->
         mount_attr::change(clone.as_fd(), &change).at(Step::MountRoot, &top)?;
         return Ok(clone);
     }
-    if let Some((upper, work)) = write {
+    if let Some(Writes {
+        upper,
+        work,
+        volatile,
+    }) = &write
+    {
+        if *volatile {
+            // The mark of an earlier mount, which could not vouch for what it wrote; its container goes on all the same.
+            let _ = rustix::fs::rmdir(work.join("work/incompat/volatile"));
+        }
         for directory in [upper, work] {
-            match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
+            match rustix::fs::mkdir(*directory, Mode::from_raw_mode(0o755)) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno).at(Step::MountRoot, directory.display()),
             }
@@ -79,9 +103,18 @@ pub(super) fn overlay(lower: &[PathBuf], write: Option<(&PathBuf, &PathBuf)>) ->
             Err(errno) => return Err(errno).at(Step::MountRoot, layer.display()),
         }
     }
-    if let Some((upper, work)) = write {
+    if let Some(Writes {
+        upper,
+        work,
+        volatile,
+    }) = write
+    {
         set("upperdir", upper).at(Step::MountRoot, upper.display())?;
         set("workdir", work).at(Step::MountRoot, work.display())?;
+        if volatile {
+            // Not known before Linux 5.10: then it is only slower.
+            let _ = rustix::mount::fsconfig_set_flag(&filesystem, "volatile");
+        }
     }
     rustix::mount::fsconfig_create(&filesystem).at(Step::MountRoot, &top)?;
     rustix::mount::fsmount(

@@ -13,6 +13,11 @@ pub struct RootFs {
     pub read_only: bool,
     /// How host mounts that appear later below bind sources travel; `Rslave` in OCI bundles that ask, else private.
     pub propagation: Propagation,
+    /// What is written to an overlay's upper directory will be thrown away with the container: it need not reach the disk
+    /// (overlayfs.rst, "Volatile mount"). Without it the kernel syncs the whole file system of `upper` when the container
+    /// ends, and all other work on it with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub volatile: bool,
 }
 
 /// How `/` is made.
@@ -40,6 +45,7 @@ impl RootFs {
             kind: RootKind::Overlay { lower, upper, work },
             read_only: false,
             propagation: Propagation::Private,
+            volatile: false,
         }
     }
 
@@ -50,6 +56,7 @@ impl RootFs {
             kind: RootKind::Directory(path),
             read_only: false,
             propagation: Propagation::Private,
+            volatile: false,
         }
     }
 }

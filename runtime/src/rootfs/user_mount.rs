@@ -3,7 +3,7 @@
 use super::{
     Mount, MountKind, Propagation,
     inside::{Kind, Tree, attach, clone_tree, is_directory},
-    root::{open_directory, overlay},
+    root::{Writes, open_directory, overlay},
     seed::seed,
     standard::new_mount,
 };
@@ -85,7 +85,14 @@ fn make(tree: &Tree, mount: &Mount) -> Result<OwnedFd, Failure> {
             let source_fd = open_any(source).at(Step::Mount, source.display())?;
             bind(source_fd, *recursive, *propagation).at(Step::Mount, source.display())
         }
-        MountKind::OverlayBind { lower, upper, work } => overlay(lower, Some((upper, work))),
+        MountKind::OverlayBind { lower, upper, work } => {
+            let writes = Writes {
+                upper,
+                work,
+                volatile: false,
+            };
+            overlay(lower, Some(writes))
+        }
         MountKind::Volume {
             source,
             seed: wanted,

@@ -8,9 +8,13 @@ use super::{
 };
 use crate::cli::{CommandError, Exit, Outcome};
 use banyan_runtime::{
-    container::{Container, ContainerDir, Created, Extras, Found, LaunchError, Running, Settings, give_up},
+    container::{
+        Container, ContainerDir, ContainerError, Created, Extras, Found, LaunchError, Running, Settings,
+        give_up,
+    },
     image::Store,
-    log::{Entry as Line, Reader, ReaderOptions, Stream, Watch},
+    log::{Entry as Line, Reader, ReaderOptions, Stream},
+    sys::signals::Queue,
     terminal::{self, RawMode},
 };
 use clap::Args;
@@ -18,7 +22,6 @@ use std::{
     fs::File,
     io::{Read, Write},
     os::fd::AsFd,
-    sync::Arc,
 };
 
 /// `run`.
@@ -176,6 +179,7 @@ fn prepare(
 ) -> Result<(Settings, ContainerDir), CommandError> {
     let mut settings = resolve(flags, registry)?;
     if auto_remove {
+        settings.root.volatile = true;
         settings
             .annotations
             .insert(AUTO_REMOVE.to_owned(), "true".to_owned());
@@ -263,8 +267,14 @@ fn start_attached(created: Container<Created>, settings: &Settings, input: bool)
 
 /// Shows output and passes input and signals on until the container ends; gives its exit status.
 fn follow(mut running: Container<Running>, mut reader: Reader, settings: &Settings, input: bool) -> Outcome {
-    let watch = Watch::new(&running.dir().log()).map_err(|error| log_error(&error))?;
+    let lost = |error: &ContainerError| {
+        let what = format!("lost sight of container `{}`", settings.name);
+        CommandError::caused(Exit::Status(125), what, error)
+    };
     let has_terminal = settings.process.terminal.is_some();
+    let mut signals = signals(has_terminal)?;
+    // It may have ended already, and its shim too: then its end is the first we hear.
+    let activity = running.follow().ok();
     let raw = if has_terminal && input {
         RawMode::enter()
             .map_err(|error| CommandError::caused(Exit::Host, "cannot set up the terminal", &error))?
@@ -277,26 +287,44 @@ fn follow(mut running: Container<Running>, mut reader: Reader, settings: &Settin
     if input && let Ok(attachment) = running.stdin() {
         pass_input(File::from(attachment.stdin), running.dir().clone(), !has_terminal);
     }
-    pass_signals(&running, has_terminal);
     let exit = loop {
-        watch.clear();
+        if let Some(activity) = &activity {
+            activity.clear();
+        }
         let ended = running.try_wait();
         show(&mut reader, has_terminal)?;
-        match ended {
-            Ok(Some(exit)) => break Ok(exit),
-            Ok(None) => watch.wait_or(running.end_fd()),
-            Err(error) => break Err(error),
+        match (ended, &activity) {
+            (Ok(None), Some(activity)) => activity.wait_or(&[running.end_fd(), signals.as_fd()]),
+            (Ok(None), None) => return Err(lost(&ContainerError::ShimLost)),
+            (Ok(Some(exit)), _) => break exit,
+            (Err(error), _) => return Err(lost(&error)),
+        }
+        while let Some(number) = signals.take() {
+            if number == WINDOW_CHANGED {
+                if let Some(size) = terminal::size() {
+                    let _ = running.resize(size);
+                }
+            } else {
+                // It may have ended; then that is what we hear next.
+                let _ = running.signal(number);
+            }
         }
     };
     drop(raw);
-    let exit = exit.map_err(|error| {
-        CommandError::caused(
-            Exit::Status(125),
-            format!("lost sight of container `{}`", settings.name),
-            &error,
-        )
-    })?;
     Ok(Exit::Status(u8::try_from(exit.code()).unwrap_or(125)))
+}
+
+/// `SIGWINCH`.
+const WINDOW_CHANGED: i32 = 28;
+
+/// Ctrl-C and its like go to the container (SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM); changes of the window's
+/// size to its terminal.
+fn signals(terminal: bool) -> Result<Queue, CommandError> {
+    let mut numbers = vec![1, 2, 3, 10, 12, 15];
+    if terminal {
+        numbers.push(WINDOW_CHANGED);
+    }
+    Queue::new(&numbers).map_err(|error| CommandError::caused(Exit::Host, "cannot wait for signals", &error))
 }
 
 /// Writes everything there is now, unfinished lines too.
@@ -342,52 +370,6 @@ fn pass_input(mut to: File, dir: ContainerDir, close_at_end: bool) {
         if close_at_end && let Ok(Found::Running(container)) = banyan_runtime::container::open(&dir) {
             let _ = container.close_stdin();
         }
-    });
-}
-
-/// Ctrl-C and its like go to the container; changes of the window's size to its terminal.
-fn pass_signals(running: &Container<Running>, terminal: bool) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(target) = running.pidfd().try_clone_to_owned() else {
-        return;
-    };
-    let target = Arc::new(target);
-    let dir = running.dir().clone();
-    std::thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-            return;
-        };
-        runtime.block_on(async move {
-            let kinds = [
-                SignalKind::interrupt(),
-                SignalKind::terminate(),
-                SignalKind::hangup(),
-                SignalKind::quit(),
-                SignalKind::user_defined1(),
-                SignalKind::user_defined2(),
-            ];
-            let mut tasks = Vec::new();
-            for kind in kinds {
-                let Ok(mut stream) = signal(kind) else { continue };
-                let target = Arc::clone(&target);
-                tasks.push(tokio::spawn(async move {
-                    while stream.recv().await.is_some() {
-                        let _ = banyan_runtime::sys::pidfd::signal(target.as_fd(), kind.as_raw_value());
-                    }
-                }));
-            }
-            if terminal && let Ok(mut stream) = signal(SignalKind::window_change()) {
-                while stream.recv().await.is_some() {
-                    let open = banyan_runtime::container::open(&dir);
-                    if let (Some(size), Ok(Found::Running(container))) = (terminal::size(), open) {
-                        let _ = container.resize(size);
-                    }
-                }
-            }
-            for task in tasks {
-                let _ = task.await;
-            }
-        });
     });
 }
 
