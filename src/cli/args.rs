@@ -2,8 +2,8 @@
 
 use super::{
     CommandError, Exit, Outcome, attach, down, enable, engine, events, exec, files, image, images, lifecycle,
-    lifecycle::Verb, logs, overlay, ps, reference, run, scale, small, stats, system, top, up, volume, wait,
-    watch, why,
+    lifecycle::Verb, logs, overlay, ps, reference, run, scale, small, stats, system, top, ui, up, volume,
+    wait, watch, why,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -124,6 +124,8 @@ pub enum Command {
     Top(top::Top),
     /// Show what containers use, live
     Stats(stats::Stats),
+    /// Show the project on the whole screen: containers, what they use, their output, and keys to act on them
+    Ui(ui::Ui),
     /// Copy files between services and this machine
     Cp(files::Cp),
     /// Show what services changed under the discardable layers of their binds (`x-banyan.overlay`)
@@ -217,6 +219,7 @@ impl Command {
             Self::Exec(_)
                 | Self::Attach(_)
                 | Self::Wait(_)
+                | Self::Ui(_)
                 | Self::Cp(_)
                 | Self::Apply(_)
                 | Self::Commit(_)
@@ -260,6 +263,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Wait(args) => wait::run(global, args),
         Command::Top(args) => top::run(global, args),
         Command::Stats(args) => stats::run(global, args),
+        Command::Ui(args) => ui::run(global, args),
         Command::Cp(args) => files::cp(global, args),
         Command::Diff(args) => overlay::diff(global, args),
         Command::Apply(args) => overlay::apply(global, args),

@@ -1,7 +1,7 @@
 //! A terminal passed through: ours is raw while a process in a container has its own, sizes follow, and ours is always
 //! restored.
 
-use super::{CommandError, Exit, Outcome};
+use super::{CommandError, Exit, Outcome, interrupt};
 use banyan_runtime::{
     container::{Execution, TerminalSize},
     sys::{host, raw_terminal::RawTerminal},
@@ -12,9 +12,14 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread,
+    time::Duration,
 };
+
+/// How soon a signal that asks us to end is heard; the end of the process is seen at once.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The size of our terminal.
 pub fn size() -> Option<TerminalSize> {
@@ -34,9 +39,9 @@ pub fn run(execution: Execution) -> Outcome {
     };
     let mut from = File::from(master.try_clone().map_err(fail)?);
     let mut to = File::from(master.try_clone().map_err(fail)?);
+    // Before the terminal is raw, so that no signal can end us with it.
+    let asked = follow_signals(master.try_clone().map_err(fail)?).map_err(fail)?;
     let raw = RawTerminal::enter(std::io::stdin()).map_err(fail)?;
-    let resized = master.try_clone().map_err(fail)?;
-    follow_size(resized).map_err(fail)?;
     thread::spawn(move || {
         let mut bytes = [0; 4096];
         let mut input = std::io::stdin();
@@ -63,13 +68,23 @@ pub fn run(execution: Execution) -> Outcome {
             counted.fetch_add(1, Ordering::SeqCst);
         }
     });
-    let status = execution.wait(None);
+    let status = loop {
+        if let Ok(signal) = asked.try_recv() {
+            // The process loses its terminal with us, and gets SIGHUP.
+            drop(raw);
+            return Ok(Exit::Status(128 + u8::try_from(signal).unwrap_or(0)));
+        }
+        match execution.wait(Some(LOOK)) {
+            Ok(None) => {}
+            ended => break ended,
+        }
+    };
     drop(master);
     // A child of the process may keep the terminal open for ever; what was written until now is shown, however slow
     // our own terminal is.
     let (mut seen, mut idle) = (shown.load(Ordering::SeqCst), 0);
     while !output.is_finished() && idle < 20 {
-        thread::park_timeout(std::time::Duration::from_millis(5));
+        thread::park_timeout(Duration::from_millis(5));
         let now = shown.load(Ordering::SeqCst);
         idle = if now == seen { idle + 1 } else { 0 };
         seen = now;
@@ -84,25 +99,23 @@ pub fn run(execution: Execution) -> Outcome {
     ))
 }
 
-/// Passes on every change of our terminal's size.
-fn follow_size(master: std::os::fd::OwnedFd) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let entered = runtime.enter();
-    let mut changed = signal(SignalKind::window_change())?;
-    drop(entered);
-    thread::spawn(move || {
-        runtime.block_on(async {
-            while changed.recv().await.is_some() {
-                if let Some((rows, columns)) = host::terminal_size(std::io::stdin())
-                    && host::set_terminal_size(&master, rows, columns).is_err()
-                {
-                    return;
-                }
-            }
-        });
-    });
-    Ok(())
+/// Passes on every change of our terminal's size, and tells which signal asks us to end.
+fn follow_signals(master: std::os::fd::OwnedFd) -> std::io::Result<mpsc::Receiver<i32>> {
+    let (send, asked) = mpsc::channel();
+    let signals = [
+        interrupt::RESIZED,
+        interrupt::HANG_UP,
+        interrupt::INTERRUPT,
+        interrupt::TERMINATE,
+    ];
+    interrupt::listen(&signals, move |signal| {
+        if signal != interrupt::RESIZED {
+            return send.send(signal).is_ok();
+        }
+        match host::terminal_size(std::io::stdin()) {
+            Some((rows, columns)) => host::set_terminal_size(&master, rows, columns).is_ok(),
+            None => true,
+        }
+    })?;
+    Ok(asked)
 }

@@ -13,7 +13,7 @@
 use super::{diagnostic::Report, node::Node, suggest::did_you_mean, trail::Trail};
 
 /// Keys of `x-banyan` by what they stand in.
-fn keys(what: &str) -> &'static [&'static str] {
+pub(super) fn keys(what: &str) -> &'static [&'static str] {
     match what {
         "service" => &[
             "add",

@@ -43,6 +43,7 @@ mod source;
 mod substitute;
 mod suggest;
 mod trail;
+mod unhonoured;
 mod unique;
 mod units;
 mod used;

@@ -295,7 +295,7 @@ record!(
     key("stdin_open", Bool),
     key("stop_grace_period", Duration).written(),
     key("stop_signal", Text),
-    key("storage_opt", Options),
+    key("storage_opt", Options).ignored("the files of a container have no limit of their own"),
     key("sysctls", Labels),
     key("template", Text).never(),
     key("tmpfs", Texts),
@@ -626,12 +626,12 @@ record!(
     /// One value of a service's `networks`.
     ATTACHMENT, "network attachment", [], [
     key("aliases", List(&Text)),
-    key("driver_opts", Options),
+    key("driver_opts", Options).ignored("an attachment has no options"),
     key("gw_priority", Int),
     key("interface_name", Text),
     key("ipv4_address", Text),
     key("ipv6_address", Text),
-    key("link_local_ips", List(&Text)),
+    key("link_local_ips", List(&Text)).ignored("a container has the addresses of its networks"),
     key("mac_address", Text),
     key("priority", Int),
 ]);

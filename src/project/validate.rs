@@ -66,6 +66,7 @@ pub(crate) fn project(root: &Node, enabled: &HashSet<String>, report: &mut Repor
     }
     for (key, entry) in map("networks") {
         network(key, &entry.node, report);
+        super::unhonoured::network(key, &entry.node, report);
     }
 }
 
@@ -198,6 +199,7 @@ impl<'a> Service<'a> {
         self.grants(report);
         self.resources(report);
         self.words(report);
+        super::unhonoured::service(self.name, self.node, report);
     }
 
     fn get(&self, path: &str) -> Option<&'a Node> {

@@ -12,6 +12,7 @@ pub mod mount_attr;
 pub mod netlink;
 pub mod netns;
 pub mod pidfd;
+pub mod poll;
 pub mod raw_terminal;
 pub mod schedule;
 pub mod seccomp;

@@ -25,6 +25,14 @@ pub fn open(pid: Pid) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
+/// Opens a child that was not waited for yet.
+///
+/// # Errors
+/// When there are too many open files.
+pub fn of_child(child: &std::process::Child) -> io::Result<OwnedFd> {
+    open(Pid::from_child(child))
+}
+
 /// Sends a signal (pidfd_send_signal(2)); any number, real-time signals too.
 ///
 /// # Errors

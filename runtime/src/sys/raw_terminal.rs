@@ -11,6 +11,7 @@ use std::{
 pub struct RawTerminal {
     terminal: OwnedFd,
     before: Termios,
+    raw: Termios,
 }
 
 impl RawTerminal {
@@ -24,7 +25,27 @@ impl RawTerminal {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(&terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal, before })
+        Ok(Self {
+            terminal,
+            before,
+            raw,
+        })
+    }
+
+    /// Lends the terminal to somebody else, as it was before.
+    ///
+    /// # Errors
+    /// When the terminal went away.
+    pub fn lend(&self) -> io::Result<()> {
+        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &self.before)?)
+    }
+
+    /// Takes it back, raw.
+    ///
+    /// # Errors
+    /// When the terminal went away.
+    pub fn take_back(&self) -> io::Result<()> {
+        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &self.raw)?)
     }
 }
 

@@ -402,6 +402,7 @@ secrets: {s: {x-banyan: {command: [pass, show, x]}}}
     assert_eq!(
         warnings,
         [
+            "`services.a.networks.n.driver_opts` is ignored",
             "`services.a.models` is ignored",
             "service `b` comes from an external provider and is left out",
             "`models` is ignored",

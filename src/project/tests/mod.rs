@@ -6,6 +6,7 @@ mod dialects;
 mod invalid;
 mod merging;
 mod recipes;
+mod reference;
 
 use super::*;
 use crate::model::{Condition, MountKind, NetworkMode, Protocol, RestartCondition, Service, ServiceName};

@@ -7,6 +7,7 @@ pub(crate) mod census;
 pub(crate) mod image;
 pub(crate) mod pty;
 pub(crate) mod registry;
+pub(crate) mod screen;
 pub(crate) mod victims;
 
 use std::{

@@ -1,5 +1,6 @@
 //! A command in a terminal of its own, as a user at a keyboard has it.
 
+use banyan_runtime::sys::poll::readable;
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
@@ -7,8 +8,12 @@ use rustix::{
 use std::{
     fs::File,
     io::{Read, Write},
+    os::fd::AsFd,
     process::{Child, Command},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +34,9 @@ pub(crate) struct Pty {
     child: Child,
     screen: Arc<Mutex<Screen>>,
     before: Termios,
+    /// Set when nobody reads it any more.
+    closed: Arc<AtomicBool>,
+    reader: Option<thread::JoinHandle<()>>,
 }
 
 /// Bytes kept of what was shown.
@@ -78,9 +86,21 @@ impl Pty {
             Arc::new(Mutex::new(Screen::default())),
         );
         let shown = screen.clone();
-        thread::spawn(move || {
+        let closed = Arc::new(AtomicBool::new(false));
+        let asked = closed.clone();
+        let reader = thread::spawn(move || {
             let mut bytes = vec![0; 64 << 10];
-            while let Ok(length @ 1..) = from.read(&mut bytes) {
+            loop {
+                let [ready] = readable([from.as_fd()], Duration::from_millis(50)).unwrap();
+                if asked.load(Ordering::SeqCst) {
+                    return;
+                }
+                if !ready {
+                    continue;
+                }
+                let Ok(length @ 1..) = from.read(&mut bytes) else {
+                    return;
+                };
                 let mut screen = shown.lock().unwrap();
                 screen.length += length as u64;
                 let room = KEPT.saturating_sub(screen.text.len()).min(length);
@@ -93,6 +113,8 @@ impl Pty {
             child,
             screen,
             before,
+            closed,
+            reader: Some(reader),
         }
     }
 
@@ -122,6 +144,52 @@ impl Pty {
         self.screen.lock().unwrap().length
     }
 
+    /// The command's process, found below the wrapper that made its session.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let wrapper = self.child.id();
+        let path = format!("/proc/{wrapper}/task/{wrapper}/children");
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        let pids: Vec<u32> = children.split_whitespace().flat_map(str::parse).collect();
+        // Without a child the wrapper has become the command.
+        if pids.is_empty() { vec![wrapper] } else { pids }
+    }
+
+    /// Sends a signal to the command.
+    pub(crate) fn signal(&self, name: &str) {
+        for pid in self.processes() {
+            let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+            assert!(sent.unwrap().success());
+        }
+    }
+
+    /// Nobody is at the terminal any more: its last descriptor outside of the command is closed, and the kernel hangs up.
+    pub(crate) fn close(mut self) {
+        let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
+        (self.keyboard, self.terminal) = (null(), null());
+        self.closed.store(true, Ordering::SeqCst);
+        self.reader.take().unwrap().join().unwrap();
+        self.exit_status_within(20);
+    }
+
+    /// The other screen was left, and the cursor shown.
+    #[track_caller]
+    pub(crate) fn assert_left_other_screen(&self) {
+        self.last_shown("the other screen was not left", |text| {
+            let (taken, left) = (text.rfind("\x1b[?1049h"), text.rfind("\x1b[?1049l"));
+            taken.is_some() && taken < left
+        });
+    }
+
+    /// The last bytes may still be on their way when the command has ended.
+    #[track_caller]
+    fn last_shown(&self, otherwise: &str, fine: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !fine(&self.text()) {
+            assert!(Instant::now() < deadline, "{otherwise}");
+            thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
     /// Waits until it was shown.
     #[track_caller]
     pub(crate) fn wait_for(&self, text: &str) {
@@ -133,6 +201,25 @@ impl Pty {
                 self.text()
             );
             thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// What a full-screen view shows now.
+    pub(crate) fn view(&self) -> String {
+        super::screen::Screen::after(&self.screen.lock().unwrap().text).text()
+    }
+
+    /// Waits until a full-screen view shows it.
+    #[track_caller]
+    pub(crate) fn wait_to_see(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.view().contains(text) {
+            assert!(
+                Instant::now() < deadline,
+                "`{text}` is not to be seen; this is:\n{}",
+                self.view()
+            );
+            thread::park_timeout(Duration::from_millis(20));
         }
     }
 
@@ -166,9 +253,10 @@ impl Pty {
         assert_eq!(now.input_modes, self.before.input_modes, "input modes");
         assert_eq!(now.output_modes, self.before.output_modes, "output modes");
         assert_eq!(now.local_modes, self.before.local_modes, "local modes");
-        let text = self.text();
-        let (hidden, shown) = (text.rfind("\x1b[?25l"), text.rfind("\x1b[?25h"));
-        assert!(hidden.is_none() || hidden < shown, "the cursor was left hidden");
+        self.last_shown("the cursor was left hidden", |text| {
+            let (hidden, shown) = (text.rfind("\x1b[?25l"), text.rfind("\x1b[?25h"));
+            hidden.is_none() || hidden < shown
+        });
     }
 
     /// Whether keys go straight through.
