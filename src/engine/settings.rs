@@ -126,6 +126,8 @@ pub struct Inputs<'a> {
     pub image: &'a ImageConfig,
     /// The image's layers, the top one first.
     pub layers: &'a [PathBuf],
+    /// The layer below all images.
+    pub init_layer: &'a Path,
     /// Variables of its links.
     pub links: &'a [(String, String)],
     /// Its endpoints by network key.
@@ -200,6 +202,7 @@ pub fn settings(inputs: Inputs<'_>) -> Result<Settings, SettingsError> {
     }
     let root = RootFs {
         read_only: service.read_only,
+        init_layer: Some(inputs.init_layer.to_owned()),
         ..RootFs::overlay(
             inputs.layers.to_vec(),
             inputs.folder.join("upper"),

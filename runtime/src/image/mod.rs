@@ -19,6 +19,7 @@ pub mod config;
 pub mod digest;
 pub(crate) mod durable;
 pub mod from_container;
+pub mod init_layer;
 pub mod layers;
 pub mod lease;
 pub mod load;

@@ -7,13 +7,14 @@
 //! blobs/<digest>       manifests, configurations, compressed layers, as received
 //! layers/<diff id>/    fs/ (an overlay lower directory) and layer.json
 //! leases/<owner>.json  images in use by a container
+//! init/                below every container's layers: empty places for `/proc`, `/dev`, `/etc/hosts`, …
 //! ingest/              work in progress; never looked at by readers
 //! ```
 
 use super::{
     config::{ConfigFile, ImageConfig},
     digest::Digest,
-    durable, layers,
+    durable, init_layer, layers,
     manifest::{DOCUMENT_MAX, Descriptor, Platform},
     reference::Reference,
 };
@@ -232,6 +233,7 @@ impl Store {
             open_lock(&dir.join("lock")).map_err(failed)?;
             open_lock(&dir.join("names.lock")).map_err(failed)?;
         }
+        init_layer::make(&store).map_err(failed)?;
         Ok(store)
     }
 

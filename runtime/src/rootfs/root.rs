@@ -22,12 +22,13 @@ use std::{
 pub(crate) fn prepare_root(settings: &RootFs, place: &Path) -> Result<Tree, Failure> {
     let mount = match &settings.kind {
         RootKind::Overlay { lower, upper, work } => {
+            let lower: Vec<PathBuf> = lower.iter().chain(&settings.init_layer).cloned().collect();
             let writes = Writes {
                 upper,
                 work,
                 volatile: settings.volatile,
             };
-            overlay(lower, Some(writes))?
+            overlay(&lower, Some(writes))?
         }
         RootKind::Directory(path) => {
             let directory = open_directory(path).at(Step::MountRoot, path.display())?;

@@ -18,6 +18,11 @@ pub struct RootFs {
     /// ends, and all other work on it with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub volatile: bool,
+    /// Below all layers of an overlay: a directory shared by all containers with the places that every launch mounts
+    /// something on ([`crate::image::Store::init_layer`]). An image that lacks them then costs no container any file of
+    /// its own. It belongs to no image, so differences and commits do not see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_layer: Option<PathBuf>,
 }
 
 /// How `/` is made.
@@ -46,6 +51,7 @@ impl RootFs {
             read_only: false,
             propagation: Propagation::Private,
             volatile: false,
+            init_layer: None,
         }
     }
 
@@ -57,6 +63,7 @@ impl RootFs {
             read_only: false,
             propagation: Propagation::Private,
             volatile: false,
+            init_layer: None,
         }
     }
 }

@@ -157,7 +157,10 @@ fn base(flags: &Flags, registry: &Registry, id: &str) -> Result<Base, CommandErr
     })?;
     let state = registry.roots.container(id);
     Ok(Base {
-        root: RootFs::overlay(image.layers, state.join("upper"), state.join("work")),
+        root: RootFs {
+            init_layer: Some(store.init_layer()),
+            ..RootFs::overlay(image.layers, state.join("upper"), state.join("work"))
+        },
         config: image.config,
         command: command.to_vec(),
         image: name.clone(),
