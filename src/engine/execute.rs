@@ -322,14 +322,19 @@ impl Execution {
         let failed = |what: &str, error: &(dyn std::error::Error + 'static)| {
             Failure::caused(Fault::Host, format!("cannot {what} `{}`", record.name), error)
         };
-        record
-            .create(&self.engine.roots)
-            .map_err(|error| failed("create", &error))?;
-        // After the record, by which a crashed engine's successor finds both.
-        if let Err(error) = self.engine.store.lease(&id, image) {
-            let _ = banyan_runtime::container::remove(&dir, true);
-            return Err(failed("create", &error));
-        }
+        let (engine, writing) = (self.engine.clone(), record.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            writing.create(&engine.roots)?;
+            // After the record, by which a crashed engine's successor finds both.
+            engine.store.lease(&writing.id, image).map_err(|error| {
+                let _ = banyan_runtime::container::remove(&dir, true);
+                std::io::Error::other(error)
+            })
+        });
+        let written = written
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        written.map_err(|error| failed("create", &error))?;
         let keeper = Arc::new(Keeper::new(&self.engine, record, Live::created()));
         let launched = launch(&self.engine, &keeper).await;
         self.engine.keep(keeper.clone());
@@ -382,6 +387,7 @@ impl Execution {
             folder: &dir.state,
             image: &image.config,
             layers: &image.layers,
+            init_layer: &self.engine.store.init_layer(),
             links: &links,
             endpoints: &endpoints,
             host_gateway: self.engine.networks.host_gateway(),
@@ -935,23 +941,22 @@ async fn launch(engine: &Arc<Engine>, keeper: &Arc<Keeper>) -> Outcome {
             &error,
         )
     })?;
-    let extras = Extras {
-        keep: engine.networks.halls_to_hold(&record)?,
-        grants,
-        engine: Some(own),
-    };
-    let (launching, id) = (engine.clone(), record.id.clone());
-    let mut made = record.settings.clone();
-    made.revive = Some(super::serve::revival(engine));
+    let launching = engine.clone();
     let created = tokio::task::spawn_blocking(move || {
-        launching
-            .launcher
-            .create(&made, &container_dir(&launching, &id), extras)
+        let mut made = record.settings.clone();
+        made.revive = Some(super::serve::revival(&launching));
+        let extras = Extras {
+            keep: launching.networks.halls_to_hold(&record)?,
+            grants,
+            engine: Some(own),
+        };
+        let dir = container_dir(&launching, &record.id);
+        let created = launching.launcher.create(&made, &dir, extras);
+        created.map_err(|error| launch_failure(&record.name, &error))
     });
     let created = created
         .await
-        .map_err(|error| Failure::caused(Fault::Internal, "a launch failed", &error))?;
-    let created = created.map_err(|error| launch_failure(&record.name, &error))?;
+        .map_err(|error| Failure::caused(Fault::Internal, "a launch failed", &error))??;
     keeper.hold(created);
     Ok(())
 }

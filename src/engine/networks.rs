@@ -35,7 +35,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 use tokio::sync::watch;
 
@@ -52,6 +52,9 @@ pub struct Networks {
     pub shared: Arc<Shared>,
     /// Turns true when the name servers should end.
     closing: watch::Sender<bool>,
+    /// Held while the kernel makes the hall, the way out or a bridge; taken before `state`, which is never held over
+    /// such work, so that containers are made meanwhile.
+    making: Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -111,6 +114,7 @@ impl Networks {
             zones,
             forwarder: Arc::new(Forwarder::new("/etc/resolv.conf")),
             closing: watch::channel(false).0,
+            making: Mutex::new(()),
             state: Mutex::new(State::default()),
         }
     }
@@ -317,33 +321,24 @@ impl Networks {
     }
 
     fn ensure_blocking(&self, key: &str, voice: &Voice) -> Outcome<Vec<dns::Listener>> {
-        let mut state = super::lock(&self.state);
-        let network = state.defined.get(key).cloned();
-        let (Some(network), Some(plan)) = (network, state.plans.get(key).cloned()) else {
-            return Ok(Vec::new());
-        };
-        if network.external {
-            return self.join(&mut state, key, BTreeMap::new(), Some(voice));
-        }
-        let hall = self.hall(&mut state)?;
-        if plan.reach == Reach::Outside && state.uplink.is_none() {
-            self.remember(&hall)?;
-            let uplink = Uplink::ensure(&hall, &self.uplinks).map_err(|error| {
-                host_failure(
-                    "cannot make the way out of the project's networks".into(),
-                    &error,
-                    None,
-                )
-            })?;
-            for warning in &uplink.warnings {
-                voice.note(None, Level::Warning, warning.clone());
+        let making = super::lock(&self.making);
+        let (network, plan, exists) = {
+            let mut state = super::lock(&self.state);
+            let network = state.defined.get(key).cloned();
+            let (Some(network), Some(plan)) = (network, state.plans.get(key).cloned()) else {
+                return Ok(Vec::new());
+            };
+            if network.external {
+                return self.join(&mut state, key, BTreeMap::new(), Some(voice));
             }
-            state.uplink = Some(uplink);
-        }
-        let mtu = plan
-            .mtu
-            .or(state.uplink.as_ref().map(|uplink| uplink.mtu))
-            .unwrap_or(1500);
+            (network, plan, state.up.contains_key(key))
+        };
+        let hall = self.hall(&making)?;
+        let outside = match plan.reach {
+            Reach::Outside => Some(self.uplink(&hall, &making, voice)?),
+            _ => None,
+        };
+        let mtu = plan.mtu.or(outside).unwrap_or(1500);
         let gateways: Vec<Subnet> = plan
             .subnets()
             .map(crate::network::address::SubnetPlan::gateway_interface)
@@ -357,7 +352,7 @@ impl Networks {
         let failed = |verb: &str, error: &banyan_runtime::network::HallError| {
             host_failure(format!("cannot {verb} network `{key}`"), error, error.hint())
         };
-        if state.up.contains_key(key) {
+        if exists {
             hall.remove_bridge(&bridge.name)
                 .map_err(|error| failed("change", &error))?;
         }
@@ -375,8 +370,31 @@ impl Networks {
         });
         let listeners = bind_all(&hall, &gateways)
             .map_err(|error| host_failure(format!("cannot serve names on network `{key}`"), &error, None))?;
-        state.up.insert(key.to_owned(), hash_of(&network));
+        super::lock(&self.state)
+            .up
+            .insert(key.to_owned(), hash_of(&network));
         Ok(listeners)
+    }
+
+    /// The way out, made when there is none; its MTU.
+    fn uplink(&self, hall: &Hall, _making: &MutexGuard<'_, ()>, voice: &Voice) -> Outcome<u32> {
+        if let Some(uplink) = &super::lock(&self.state).uplink {
+            return Ok(uplink.mtu);
+        }
+        self.remember(hall)?;
+        let uplink = Uplink::ensure(hall, &self.uplinks).map_err(|error| {
+            host_failure(
+                "cannot make the way out of the project's networks".into(),
+                &error,
+                None,
+            )
+        })?;
+        for warning in &uplink.warnings {
+            voice.note(None, Level::Warning, warning.clone());
+        }
+        let mtu = uplink.mtu;
+        super::lock(&self.state).uplink = Some(uplink);
+        Ok(mtu)
     }
 
     /// Joins a network shared with other projects; `ours` are containers of ours that are on it already.
@@ -404,8 +422,8 @@ impl Networks {
     }
 
     /// The hall, made when there is none.
-    fn hall(&self, state: &mut State) -> Outcome<Arc<Hall>> {
-        if let Some(hall) = &state.hall {
+    fn hall(&self, _making: &MutexGuard<'_, ()>) -> Outcome<Arc<Hall>> {
+        if let Some(hall) = &super::lock(&self.state).hall {
             return Ok(hall.clone());
         }
         let what = "cannot make the project's network namespace";
@@ -414,6 +432,7 @@ impl Networks {
             HallSockets::start(&hall).map_err(|error| host_failure(what.into(), &error, error.hint()))?;
         let (hall, sockets) = (Arc::new(hall), Arc::new(sockets));
         self.forwarder.ask_from(&sockets);
+        let mut state = super::lock(&self.state);
         (state.hall, state.sockets) = (Some(hall.clone()), Some(sockets));
         Ok(hall)
     }
@@ -425,6 +444,7 @@ impl Networks {
     pub async fn remove(self: &Arc<Self>, key: &str) -> Outcome {
         let (this, key) = (self.clone(), key.to_owned());
         let removed = tokio::task::spawn_blocking(move || {
+            let _making = super::lock(&this.making);
             let mut state = super::lock(&this.state);
             state.up.remove(&key);
             if this.shared.joined(&key).is_some() {
@@ -447,12 +467,21 @@ impl Networks {
         })
     }
 
-    /// Descriptors that a container's shim holds open: the hall, and those of the shared networks it is on.
+    /// Descriptors that a container's shim holds open: the hall (made, when it is to be connected there and none
+    /// exists yet), and those of the shared networks it is on. May wait for the kernel.
     ///
     /// # Errors
-    /// When one cannot be duplicated.
+    /// When the hall cannot be made, or one cannot be duplicated.
     pub fn halls_to_hold(&self, record: &Record) -> Outcome<Vec<OwnedFd>> {
-        let own = super::lock(&self.state).hall.clone();
+        let needs_own = {
+            let state = super::lock(&self.state);
+            let own = |key| !state.defined.get(key).is_some_and(|network: &Network| network.external);
+            state.hall.is_none() && record.endpoints.keys().any(own)
+        };
+        let own = match needs_own {
+            true => Some(self.hall(&super::lock(&self.making))?),
+            false => super::lock(&self.state).hall.clone(),
+        };
         let theirs = record
             .endpoints
             .keys()
@@ -938,6 +967,7 @@ impl Networks {
         self.closing.send_replace(true);
         let this = self.clone();
         let closed = tokio::task::spawn_blocking(move || {
+            let _making = super::lock(&this.making);
             let mut state = super::lock(&this.state);
             state.published.clear();
             state.reserved.clear();

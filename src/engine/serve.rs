@@ -38,6 +38,8 @@ use tokio::{
 const BLOCKING_THREADS: usize = 16;
 /// How long an engine that has the lock may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Heaps of all threads together: they do little at the same time but wait for the kernel.
+const HEAPS: i32 = 2;
 /// How long an engine without containers waits for another request before it ends.
 const LINGER: Duration = Duration::from_millis(50);
 
@@ -53,6 +55,7 @@ pub fn run(roots: &Roots, project: &ProjectName) -> io::Result<()> {
     let Some(_lock) = lock_or_other(roots, project)? else {
         return say_ready();
     };
+    banyan_runtime::sys::heap::share_heaps(HEAPS);
     banyan_runtime::sys::host::detach_session();
     banyan_runtime::sys::host::become_subreaper()?;
     banyan_runtime::sys::host::raise_open_files()?;
@@ -185,8 +188,11 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
                     if let Err(error) = client(&engine, stream).await {
                         tracing::debug!(%error, "a client went away");
                     }
-                    clients.fetch_sub(1, Ordering::SeqCst);
+                    let last = clients.fetch_sub(1, Ordering::SeqCst) == 1;
                     left.notify_one();
+                    if last {
+                        give_memory_back().await;
+                    }
                 });
             }
             () = nothing_left(&engine, &clients, &left) => break,
@@ -194,6 +200,18 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
     }
     engine.networks.close().await;
     Ok(())
+}
+
+/// What an operation used and an engine that only watches does not need goes back to the kernel. Not before everybody
+/// who waited has been answered.
+async fn give_memory_back() {
+    let given = tokio::task::spawn_blocking(|| {
+        banyan_runtime::sys::heap::trim();
+        banyan_runtime::sys::heap::forget_code();
+    });
+    if let Err(error) = given.await {
+        tracing::debug!(%error, "memory was not given back");
+    }
 }
 
 /// Returns when no container runs, none waits for its restart, and no client is connected.

@@ -80,6 +80,13 @@ struct Reconciler<'a> {
     stopping: BTreeMap<ServiceName, Vec<StepId>>,
 }
 
+/// The steps that make a service's networks.
+#[derive(Debug, Default)]
+struct NetworkSteps {
+    before_create: Vec<StepId>,
+    before_start: Vec<StepId>,
+}
+
 impl Reconciler<'_> {
     fn run(mut self, order: &[ServiceName]) -> Plan {
         for name in order {
@@ -105,13 +112,13 @@ impl Reconciler<'_> {
     fn service(&mut self, service: &Service) {
         let image = self.image(service);
         let mut needs: Vec<StepId> = image.into_iter().collect();
-        needs.extend(self.networks_of(service));
         needs.extend(self.volumes_of(service));
-        let conditions = if self.desired.no_start {
-            Vec::new()
-        } else {
-            self.conditions_of(service)
-        };
+        let networks = self.networks_of(service);
+        needs.extend(networks.before_create);
+        let mut conditions = networks.before_start;
+        if !self.desired.no_start {
+            conditions.extend(self.conditions_of(service));
+        }
         let parent_step = self
             .parent_of(service)
             .and_then(|parent| self.started.get(&parent).cloned());
@@ -361,8 +368,14 @@ impl Reconciler<'_> {
         }
     }
 
-    fn networks_of(&mut self, service: &Service) -> Vec<StepId> {
-        let mut steps = Vec::new();
+    /// A container is connected when it starts, so it can be made while its network is: unless the network is shared
+    /// with other projects (its address comes from there) or its files name the host's address on it.
+    fn networks_of(&mut self, service: &Service) -> NetworkSteps {
+        let names_host = service
+            .extra_hosts
+            .iter()
+            .any(|(_, address)| address == "host-gateway");
+        let mut steps = NetworkSteps::default();
         for key in service.networks.keys() {
             let step = match self.networks.get(key) {
                 Some(step) => *step,
@@ -375,7 +388,12 @@ impl Reconciler<'_> {
                     step
                 }
             };
-            steps.extend(step);
+            let external = self.desired.project.networks.get(key).is_some_and(|network| network.external);
+            if external || names_host {
+                steps.before_create.extend(step);
+            } else {
+                steps.before_start.extend(step);
+            }
         }
         steps
     }
