@@ -388,7 +388,12 @@ impl Reconciler<'_> {
                     step
                 }
             };
-            let external = self.desired.project.networks.get(key).is_some_and(|network| network.external);
+            let external = self
+                .desired
+                .project
+                .networks
+                .get(key)
+                .is_some_and(|network| network.external);
             if external || names_host {
                 steps.before_create.extend(step);
             } else {
