@@ -47,7 +47,12 @@ pub(super) fn make(store: &Store) -> io::Result<()> {
         }
         match fs::rename(&new, &place) {
             // Another process was faster.
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                ) =>
+            {
                 fs::remove_dir_all(&new)
             }
             renamed => renamed,
@@ -80,7 +85,9 @@ mod tests {
             .map(|e| e.unwrap().file_name())
             .collect();
         assert!(
-            !names.iter().any(|name| name.to_string_lossy().starts_with(".init")),
+            !names
+                .iter()
+                .any(|name| name.to_string_lossy().starts_with(".init")),
             "{names:?}"
         );
     }

@@ -12,6 +12,11 @@ const APPLETS: [&str; 36] = [
 
 /// Imports it into a root's store.
 pub(crate) fn import_busybox(root: &Root) {
+    import_busybox_into(root.path());
+}
+
+/// Imports it into the store of the root at `root`.
+pub(crate) fn import_busybox_into(root: &Path) {
     let tree = tempfile::tempdir().unwrap();
     build(tree.path());
     let archive = tree.path().join("../").join(format!(
@@ -22,8 +27,9 @@ pub(crate) fn import_busybox(root: &Root) {
     builder.follow_symlinks(false);
     builder.append_dir_all(".", tree.path()).unwrap();
     builder.into_inner().unwrap();
-    let output = root
-        .banyan()
+    let output = std::process::Command::new(super::BANYAN)
+        .arg("--root")
+        .arg(root)
         .args(["image", "import"])
         .arg(&archive)
         .arg("busybox")
