@@ -35,16 +35,18 @@ use std::{
     ffi::CString,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
+    time::{Duration, Instant},
 };
 
 /// How long to wait before looking again whether another shim's revival has worked.
-const REVIVE_AGAIN: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 300_000_000,
-};
+const REVIVE_AGAIN: Duration = Duration::from_millis(300);
+/// An engine that we started and that lived for less was started in vain: the next one waits, each time twice as long.
+const GOOD_LIFE: Duration = Duration::from_secs(10);
+/// The longest such wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// How long an exit record may wait for the disk, for the container to be removed meanwhile.
-const BEFORE_SYNC: std::time::Duration = std::time::Duration::from_millis(20);
+const BEFORE_SYNC: std::time::Duration = Duration::from_millis(20);
 
 /// What a launch that is given up waited for.
 const LAUNCHER: &str = "launcher";
@@ -103,6 +105,10 @@ struct Shim {
     log: Writer,
     engine: Option<OwnedFd>,
     revival: Revival,
+    /// When we last started an engine.
+    revived: Option<Instant>,
+    /// Engines started in vain, one after the other.
+    in_vain: u32,
     kept: Vec<OwnedFd>,
     started: Option<i64>,
 }
@@ -134,8 +140,16 @@ impl Client {
 enum Revival {
     /// The engine lives, or there is none.
     No,
-    /// It is dead; try to start it.
-    Due,
+    /// It is dead; try to start it, from then on.
+    Due(Instant),
+}
+
+/// How long to wait before an engine is started again after so many that were started in vain.
+fn patience(in_vain: u32) -> Duration {
+    match in_vain {
+        0 => Duration::ZERO,
+        _ => (REVIVE_AGAIN * 2_u32.saturating_pow((in_vain - 1).min(16))).min(LONGEST_WAIT),
+    }
 }
 
 impl Shim {
@@ -165,6 +179,8 @@ impl Shim {
             log,
             engine,
             revival: Revival::No,
+            revived: None,
+            in_vain: 0,
             kept,
             started: None,
             plan,
@@ -211,6 +227,8 @@ impl Shim {
             log: Writer::open(&paths::log(&plan.state), &plan.log).at(Step::Log, plan.state.display())?,
             engine: None,
             revival: Revival::No,
+            revived: None,
+            in_vain: 0,
             kept: Vec::new(),
             started: Some(started),
             plan,
@@ -305,10 +323,11 @@ impl Shim {
                 self.hear_init();
             }
             if ready.engine {
-                self.engine = None;
-                self.revival = Revival::Due;
+                self.engine_ended();
             }
-            if self.revival == Revival::Due {
+            if let Revival::Due(from) = self.revival
+                && Instant::now() >= from
+            {
                 self.revive();
             }
             if ready.listener {
@@ -337,16 +356,15 @@ impl Shim {
         list.extend(self.channel.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         let engine = list.len();
         list.extend(self.engine.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
         let timeout = match (may_sleep, self.revival) {
-            (false, _) => Some(&at_once),
-            (true, Revival::Due) => Some(&REVIVE_AGAIN),
+            (false, _) => Some(Duration::ZERO),
+            (true, Revival::Due(from)) => {
+                Some(from.saturating_duration_since(Instant::now()).max(REVIVE_AGAIN))
+            }
             (true, Revival::No) => None,
         };
-        let _ = poll(&mut list, timeout);
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let _ = poll(&mut list, timeout.as_ref());
         let set = |index: usize| list.get(index).is_some_and(|fd| !fd.revents().is_empty());
         Ready {
             ended: set(0),
@@ -460,6 +478,25 @@ impl Shim {
         }
     }
 
+    /// The engine is dead. One that we started is our child, and reaped. When it gave up soon there may be no sense in
+    /// starting it again and again (its root was deleted, say); one that was killed is started at once.
+    fn engine_ended(&mut self) {
+        // Whoever started another engine reaps it.
+        let ended = self
+            .engine
+            .take()
+            .and_then(|engine| pidfd::reap(engine.as_fd(), false).ok()?);
+        let soon = self
+            .revived
+            .take()
+            .is_some_and(|revived| revived.elapsed() < GOOD_LIFE);
+        self.in_vain = match ended {
+            Some(pidfd::Ended::Code(_)) if soon => self.in_vain.saturating_add(1),
+            _ => 0,
+        };
+        self.revival = Revival::Due(Instant::now() + patience(self.in_vain));
+    }
+
     /// Starts the engine again, unless another shim is doing so.
     fn revive(&mut self) {
         let Some(revive) = self.plan.revive.clone() else {
@@ -494,10 +531,9 @@ impl Shim {
                 let _ = exec::exec(&arguments[0], &arguments, &variables);
                 exec::leave(127);
             }
-            // The engine is reaped by the host's init when it ends after us, by nobody before: one zombie at most per
-            // revival, gone with the container.
             Ok(clone::Copied::Parent { pidfd, .. }) => {
                 self.engine = Some(pidfd);
+                self.revived = Some(Instant::now());
                 self.revival = Revival::No;
             }
             Err(_) => {}
@@ -512,7 +548,7 @@ impl Shim {
             if let Some(ended) = pidfd::status_of_stranger(self.pidfd.as_fd()) {
                 return Some(ended);
             }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         None
     }
@@ -693,4 +729,16 @@ pub(crate) fn listen(run: &Path) -> Result<OwnedFd, Failure> {
         Ok(socket)
     };
     attempt().at(Step::Socket, object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_started_in_vain_is_started_again_less_and_less_often() {
+        let waits: Vec<u128> = (0..6).map(|in_vain| patience(in_vain).as_millis()).collect();
+        assert_eq!(waits, [0, 300, 600, 1200, 2400, 4800]);
+        assert_eq!(patience(u32::MAX), LONGEST_WAIT);
+    }
 }
