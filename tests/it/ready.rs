@@ -171,6 +171,18 @@ services:
         shown.contains("exit status 3") && shown.contains("probe says no"),
         "{shown}"
     );
+    let inspected: serde_json::Value =
+        serde_json::from_str(&project.ok(&["container", "inspect", &project.id("a")])).unwrap();
+    let health = &inspected[0]["State"]["Health"];
+    assert_eq!(health["Status"], "unhealthy");
+    assert!(health["FailingStreak"].as_u64().unwrap() >= 3, "{health}");
+    let last = health["Log"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["ExitCode"], 3, "{health}");
+    assert_eq!(last["Output"].as_str().unwrap().trim(), "probe says no");
+    assert!(
+        last["Start"].as_str().unwrap() < last["End"].as_str().unwrap(),
+        "{health}"
+    );
     let json = project.ok(&["ps", "--probes", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(json.trim()).unwrap();
     let log = json["HealthLog"].as_array().unwrap();

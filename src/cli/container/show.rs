@@ -6,7 +6,14 @@ use super::{
     registry::{Entry, Registry, short},
     run::open_log,
 };
-use crate::cli::{CommandError, Exit, Outcome};
+use crate::{
+    api::{
+        client::Client,
+        wire::{Message, Request},
+    },
+    cli::{CommandError, Exit, Outcome},
+    model::ProjectName,
+};
 use banyan_runtime::{
     container::Found,
     log::{Entry as Line, ReaderOptions, Stream, Watch},
@@ -178,6 +185,9 @@ pub(super) fn inspect(names: &Names, registry: &Registry) -> Outcome {
             }
             _ => {}
         }
+        if let Some(health) = health(registry, &entry) {
+            state["Health"] = health;
+        }
         list.push(json!({
             "Id": entry.settings.id,
             "Name": entry.settings.name,
@@ -190,6 +200,27 @@ pub(super) fn inspect(names: &Names, registry: &Registry) -> Outcome {
         .map_err(|error| CommandError::caused(Exit::Internal, "cannot print containers", &error))?;
     print_line(&text);
     Ok(Exit::Success)
+}
+
+/// The health of a service's container, which its engine knows, as `docker inspect` prints it.
+fn health(registry: &Registry, entry: &Entry) -> Option<Value> {
+    let project = entry.settings.labels.get("com.docker.compose.project")?;
+    let client = Client::new(registry.roots.clone(), ProjectName::new(project.as_str()).ok()?);
+    let mut answer = client.ask_running(&Request::List).ok()??;
+    while let Ok(Some(message)) = answer.read() {
+        if let Message::Containers { list } = message {
+            let found = list
+                .into_iter()
+                .find(|container| container.id == entry.settings.id)?;
+            let health = found.health?;
+            return Some(json!({
+                "Status": health.status,
+                "FailingStreak": health.failing,
+                "Log": crate::cli::ps::health_log(&health),
+            }));
+        }
+    }
+    None
 }
 
 impl Logs {
