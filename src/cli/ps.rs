@@ -51,6 +51,18 @@ pub struct Ps {
 pub(super) fn run(global: &Global, args: &Ps) -> Outcome {
     let name = context::project_name(global)?;
     let containers = list(global, &name)?;
+    for damaged in crate::engine::damaged::of_project(&context::roots(global), &name) {
+        if !containers.iter().any(|container| container.id == damaged.id) {
+            // Standard error may be closed.
+            let _ = writeln!(
+                std::io::stderr(),
+                "warning: `{}` is not listed: {}\nhint: `banyan system check --repair` writes it anew; `banyan down` \
+                 removes the container all the same",
+                damaged.name,
+                damaged.why
+            );
+        }
+    }
     let known = if args.orphans {
         None
     } else {

@@ -1,7 +1,7 @@
 //! `down`: the same machinery walked backwards. It never stops at the first error: everything that can go goes, and all
 //! that could not is reported.
 
-use super::{Engine, Failures, Outcome, Voice, execute::Execution, observe, up};
+use super::{Engine, Failures, Outcome, Voice, damaged, execute::Execution, observe, up};
 use crate::{
     api::wire::{Down, Failure, Fault, Level},
     model::{Project, ServiceName},
@@ -57,6 +57,9 @@ pub async fn down(engine: &Arc<Engine>, wanted: Down, voice: &Voice) -> Outcome 
         );
     }
     remove_one_offs(&execution, &wanted.services, &mut failures).await;
+    if wanted.services.is_empty() {
+        remove_damaged(engine, voice, &mut failures).await;
+    }
     let everything = wanted.services.is_empty() && engine.keepers().is_empty();
     if everything {
         engine.networks.close().await;
@@ -109,6 +112,29 @@ async fn remove_one_offs(
     {
         if let Err(failure) = execution.take_away(&keeper.id()).await {
             failures.push(failure);
+        }
+    }
+}
+
+/// Containers that nobody sees because their records are damaged go as well.
+async fn remove_damaged(engine: &Arc<Engine>, voice: &Voice, failures: &mut Failures) {
+    let mut found = damaged::of_project(&engine.roots, &engine.name);
+    // What the engine knew before the damage was removed like everything else.
+    found.retain(|damaged| engine.keeper(&damaged.id).is_none());
+    for damaged in found {
+        let roots = engine.roots.clone();
+        let name = damaged.name.clone();
+        let removed = tokio::task::spawn_blocking(move || damaged.remove(&roots)).await;
+        match removed {
+            Ok(Ok(())) => {
+                let text = format!("{name} removed: its record was damaged");
+                voice.note(None, Level::Warning, text);
+            }
+            Ok(Err(error)) => {
+                let what = format!("`{name}`, whose record is damaged, is still there");
+                failures.push(Failure::caused(Fault::Host, what, &error));
+            }
+            Err(error) => failures.push(Failure::caused(Fault::Internal, "a removal broke", &error)),
         }
     }
 }

@@ -7,10 +7,11 @@
 //! 3. [`execute`] has one arm per [`Action`](crate::plan::Action), without policy.
 //! 4. [`images`], [`networks`] (with [`shared`] ones), [`volumes`], [`settings`] and [`links`] are what the arms use.
 //! 5. [`keeper`] watches one running container each: its end, its restarts, its health.
-//! 6. [`record`], [`events`] and [`observe`] are what is kept and how it is read back.
+//! 6. [`record`], [`events`] and [`observe`] are what is kept and how it is read back; [`damaged`] what a bad disk left.
 
 pub mod building;
 pub mod capture;
+pub mod damaged;
 pub mod down;
 pub mod events;
 pub mod execute;

@@ -199,8 +199,34 @@ impl Checker<'_> {
         self.say(Verdict::Fine, what, None);
     }
 
-    /// A container nobody can tell the project of: removed when it does not run.
+    /// A record is written anew where the rest of the container tells what was in it. A container that nobody can tell
+    /// anything of is removed when it does not run.
     fn damaged(&mut self, id: &str, error: &std::io::Error) {
+        let found = crate::engine::damaged::find(self.roots, id);
+        let error = match &found {
+            Some(damaged) => std::io::Error::other(format!("`{}`: {error}", damaged.name)),
+            None => std::io::Error::other(error.to_string()),
+        };
+        if let Some(damaged) = &found {
+            if !self.repair {
+                let hint =
+                    "`--repair` writes it anew from what else is kept; `banyan down` removes the container";
+                self.say(Verdict::Wrong, error.to_string(), Some(hint));
+                return;
+            }
+            match damaged.mend(self.roots) {
+                Ok(()) => {
+                    let what = format!("{error}; it is written anew");
+                    self.say(Verdict::Repaired, what, None);
+                    return;
+                }
+                Err(why) => self.say(
+                    Verdict::Note,
+                    format!("`{}` cannot be written anew: {why}", damaged.name),
+                    None,
+                ),
+            }
+        }
         let dir = ContainerDir::new(self.roots.container(id), self.roots.container_run(id));
         let runs = matches!(
             banyan_runtime::container::open(&dir),

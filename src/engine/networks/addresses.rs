@@ -32,7 +32,7 @@ impl Networks {
             }
         }
         let mut state = lock(&self.state);
-        for (key, attachment) in &service.networks {
+        for key in service.networks.keys() {
             let mut none = [None, None];
             let mut addresses = leased.remove(key).unwrap_or_default();
             let pools = match state.pools.get_mut(key) {
@@ -59,11 +59,7 @@ impl Networks {
                 })?;
                 addresses.push(given);
             }
-            let mut names = vec![service.name.to_string()];
-            let own = format!("{}-{}-{}", project.name, slot.service, slot.number);
-            names.push(service.container_name.clone().unwrap_or(own));
-            names.extend(attachment.aliases.iter().cloned());
-            names.dedup();
+            let names = names_of(project, service, slot, key);
             let first = |v4: bool| {
                 addresses
                     .iter()
@@ -94,6 +90,21 @@ impl Networks {
         // Dropping a published port closes it.
         state.published.remove(slot);
     }
+}
+
+/// The names of a place's container on one network: service, container, aliases.
+pub fn names_of(project: &Project, service: &Service, slot: &Slot, key: &str) -> Vec<String> {
+    let own = format!("{}-{}-{}", project.name, slot.service, slot.number);
+    let mut names = vec![service.name.to_string()];
+    names.push(service.container_name.clone().unwrap_or(own));
+    let attachment = service.networks.get(key);
+    names.extend(
+        attachment
+            .into_iter()
+            .flat_map(|attachment| attachment.aliases.iter().cloned()),
+    );
+    names.dedup();
+    names
 }
 
 /// Fixed addresses are claimed before any is given out.

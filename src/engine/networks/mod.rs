@@ -32,6 +32,7 @@ use crate::{
     plan::Slot,
     state::Roots,
 };
+pub use addresses::names_of;
 use addresses::{check_moved, claim_fixed};
 use banyan_runtime::network::{
     Bridge, EMBEDDED_DNS, FORWARDED_DNS_PORT, Hall, HallSockets, Reach, Subnet, Uplink, host_subnets,
