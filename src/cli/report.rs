@@ -2,6 +2,7 @@
 
 use super::{Exit, Global};
 use crate::model::Place;
+use clap::error::{ContextKind, ContextValue};
 use std::{io::Write, process::ExitCode};
 
 /// An error on its way to the user: what, why, where, what to do.
@@ -98,9 +99,33 @@ pub fn print(error: &CommandError, _global: &Global) -> ExitCode {
     error.exit.into()
 }
 
+/// What is said of a command that `docker compose` has and banyan has not.
+fn absent(error: &clap::Error) -> Option<CommandError> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let (what, hint) = match word.as_str() {
+        "publish" => (
+            "`publish` is not there yet: banyan puts no project files into registries",
+            "`banyan push` sends the images; `banyan config --lock-image-digests -o FILE` writes what pins them",
+        ),
+        "bridge" => (
+            "`bridge` is not there: banyan converts no projects for Kubernetes",
+            "`banyan config --format json` prints the project for other tools to read",
+        ),
+        _ => return None,
+    };
+    Some(CommandError::new(Exit::Usage, what).hint(hint))
+}
+
 /// Prints what the argument parser has to say: help and version to standard output with status 0, mistakes to
 /// standard error with the usage status.
 pub fn usage(error: &clap::Error) -> ExitCode {
+    if let Some(absent) = absent(error) {
+        // Standard error may be closed.
+        let _ = std::io::stderr().write_all(absent.render().as_bytes());
+        return absent.exit.into();
+    }
     let _ = error.print();
     if error.use_stderr() {
         Exit::Usage.into()
