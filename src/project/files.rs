@@ -84,6 +84,13 @@ impl Files {
         Ok(found)
     }
 
+    /// Whether this machine trusts certificate authorities that are not everybody's (`update-ca-certificates(8)`).
+    pub(crate) fn has_own_authorities(&self) -> bool {
+        let entries = fs_err::read_dir("/usr/local/share/ca-certificates");
+        let mut entries = entries.into_iter().flatten().flatten();
+        entries.any(|entry| entry.path().extension().is_some_and(|end| end == "crt"))
+    }
+
     /// The names in `folder` that end like a project file, for hints.
     pub(crate) fn yaml_names(&self, folder: &Path) -> Vec<String> {
         let Ok(entries) = fs_err::read_dir(folder) else {

@@ -61,10 +61,26 @@ pub(crate) fn gems(gems: &[String]) -> String {
     or_compiled(&gem, "build-essential ruby-dev")
 }
 
-/// A command, and the same again with these packages when it fails.
+/// A command that fetches from elsewhere than Debian's mirror, and the same again with these packages when it fails.
 fn or_compiled(command: &str, packages: &str) -> String {
+    fetch(&format!(
+        "{command} \\\n || {{ apt-get update \\\n && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {packages} \\\n && rm -rf /var/lib/apt/lists/* \\\n && {command}; }}"
+    ))
+}
+
+/// Runs a command that fetches over TLS. Where this machine trusts authorities of its own (a proxy of a company), the build
+/// trusts them too while it fetches: they come as the secret `authorities`, and are in no layer.
+pub(crate) fn fetch(command: &str) -> String {
+    let variables = [
+        "SSL_CERT_FILE",
+        "PIP_CERT",
+        "NODE_EXTRA_CA_CERTS",
+        "GIT_SSL_CAINFO",
+    ];
+    let variables: Vec<String> = variables.iter().map(|name| format!("{name}=$ca")).collect();
     format!(
-        "RUN {command} \\\n || {{ apt-get update \\\n && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {packages} \\\n && rm -rf /var/lib/apt/lists/* \\\n && {command}; }}\n"
+        "RUN --mount=type=secret,id=authorities \\\n ca=/run/secrets/authorities; [ ! -s $ca ] || export {}; \\\n {command}\n",
+        variables.join(" ")
     )
 }
 

@@ -17,7 +17,7 @@ services:
     links: [store, data, cache]
     volumes: ['./app:/app']
     ports: ['8000']
-    custom: {pip_modules: [redis, psycopg2-binary, pymemcache]}
+    apt_get: [python3-redis, python3-psycopg2, python3-pymemcache]
     after_script: python /app/web.py
     x-banyan: {ready: {tcp: 8000}}
 "#;

@@ -9,6 +9,7 @@
 mod support;
 
 mod data;
+mod more;
 mod web;
 
 use std::{

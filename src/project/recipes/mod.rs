@@ -45,6 +45,7 @@ pub(super) fn expand(root: &mut Node, directory: &Path, disk: &Files, report: &m
         .map(|(name, entry)| (name.clone(), sort::sort(name, entry, disk, report)))
         .collect();
     let scene = stage::scene(services, &sorts, report);
+    let authorities = disk.has_own_authorities() && disk.is_file(Path::new(service::AUTHORITIES));
     for (name, sort) in sorts {
         let Some(entry) = root
             .get_mut("services")
@@ -66,6 +67,7 @@ pub(super) fn expand(root: &mut Node, directory: &Path, disk: &Files, report: &m
             own,
             at,
             directory,
+            authorities,
         };
         let made = match sort {
             Sort::Wrong => None,
@@ -119,8 +121,14 @@ fn put_under(root: &mut Node, name: &str, made: Node, report: &mut Report) {
     let mut merged = merge(made.node, user, &services_trail.key(name), report);
     unique::service(&mut merged);
     let volumes = named_volumes(&merged);
+    let fetches = merged
+        .get("build")
+        .is_some_and(|build| build.get("secrets").is_some());
     entry.node = merged;
     declare(root, volumes);
+    if fetches {
+        authorities_secret(root, span);
+    }
 }
 
 /// `x-banyan` of both, where the merge of files would keep only the later one. A health check of the user's own, in
@@ -182,6 +190,27 @@ fn declare(root: &mut Node, volumes: Vec<(String, Span)>) {
         known
             .entry(name)
             .or_insert_with(|| Entry::new(span, Node::null(span)));
+    }
+}
+
+/// The secret that builds of recipes name, unless the project has one of that name.
+fn authorities_secret(root: &mut Node, span: Span) {
+    let Some(map) = root.as_map_mut() else { return };
+    let entry = map
+        .entry("secrets".into())
+        .or_insert_with(|| Entry::new(span, Node::map(Map::new(), span)));
+    if entry.node.is_null() {
+        entry.node.value = Value::Map(Map::new());
+    }
+    let file = Node::str(service::AUTHORITIES, span);
+    let secret = Node::map(
+        Map::from_iter([("file".to_owned(), Entry::new(span, file))]),
+        span,
+    );
+    if let Some(secrets) = entry.node.as_map_mut() {
+        secrets
+            .entry("authorities".into())
+            .or_insert_with(|| Entry::new(span, secret));
     }
 }
 

@@ -21,7 +21,12 @@ pub(super) struct Cast<'a> {
     /// Where its `type` stands.
     pub(super) at: Span,
     pub(super) directory: &'a Path,
+    /// This machine trusts certificate authorities of its own.
+    pub(super) authorities: bool,
 }
+
+/// All authorities that this machine trusts, as Debian keeps them; inside of a container too.
+pub(super) const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 impl Cast<'_> {
     pub(super) fn container(&self) -> &Container {
@@ -94,6 +99,9 @@ pub(super) fn recipe(cast: &Cast<'_>, recipe: &Recipe, user: &Map, report: &mut 
     if recipe.declaration.binary {
         let here = Entry::new(cast.at, Node::bool(true, cast.at));
         extension(cast, &mut service).insert("here".into(), here);
+        if cast.authorities {
+            bind(cast, &mut service, AUTHORITIES, AUTHORITIES);
+        }
         if !user.contains_key("profiles") {
             // It is called, not started.
             let profile = cast.list(["binaries".to_owned()]);
@@ -157,18 +165,27 @@ pub(super) fn context(cast: &Cast<'_>) -> (PathBuf, Vec<(String, String)>) {
 }
 
 fn build(cast: &Cast<'_>, service: &mut Map, context: &Path, dockerfile: String) {
-    let build = cast.map([
+    let fetches = dockerfile.contains("id=authorities");
+    let mut build = cast.map([
         ("context", cast.text(context.display().to_string())),
         ("dockerfile_inline", cast.text(dockerfile)),
     ]);
+    if let Some(map) = build.as_map_mut().filter(|_| fetches && cast.authorities) {
+        let secrets = cast.list(["authorities".to_owned()]);
+        map.insert("secrets".into(), Entry::new(cast.at, secrets));
+    }
     service.insert("build".into(), Entry::new(cast.at, build));
 }
 
 fn mount(cast: &Cast<'_>, service: &mut Map, file: &str, name: &str) {
+    bind(cast, service, file, &format!("{SCRIPTS}/{name}"));
+}
+
+fn bind(cast: &Cast<'_>, service: &mut Map, source: &str, target: &str) {
     let mount = cast.map([
         ("type", cast.text("bind")),
-        ("source", cast.text(file)),
-        ("target", cast.text(format!("{SCRIPTS}/{name}"))),
+        ("source", cast.text(source)),
+        ("target", cast.text(target)),
         ("read_only", Node::bool(true, cast.at)),
     ]);
     push(service, "volumes", mount);

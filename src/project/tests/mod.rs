@@ -7,6 +7,7 @@ mod invalid;
 mod merging;
 mod recipes;
 mod reference;
+mod shapes;
 
 use super::*;
 use crate::model::{Condition, MountKind, NetworkMode, Protocol, RestartCondition, Service, ServiceName};

@@ -96,6 +96,7 @@ pub(super) fn call(run: &mut Run<'_>, name: &str, arguments: Vec<Value>, at: usi
         "quote" => Value::Text(serde_json::Value::from(text(0)).to_string()),
         "shell" => Value::Text(dockerfile::shell(&text(0))),
         "pip" => Value::Text(dockerfile::pip(&flat(&arguments))),
+        "fetch" => Value::Text(dockerfile::fetch(&text(0))),
         "gems" => Value::Text(dockerfile::gems(&flat(&arguments))),
         "install" => Value::Text(dockerfile::install(&flat(&arguments))),
         "copy" => {
