@@ -4,7 +4,7 @@
 use crate::support::{Root, can_run_containers};
 use banyan::cli::{Cli, reference};
 use clap::Parser;
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 /// Where the generated part begins.
 const MARK: &str = "`BANYAN_BLESS=1 cargo test --test it documentation`. -->\n\n";
@@ -263,4 +263,59 @@ fn completions_and_manual_pages_know_every_command() {
         let text = fs::read_to_string(dir.path().join("pages").join(page)).unwrap();
         assert!(text.contains(".SH DESCRIPTION"), "{page}");
     }
+}
+
+/// Paths of all commands: `up`, `image ls`.
+fn commands(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        let path = format!("{path} {}", sub.get_name()).trim().to_owned();
+        if sub.has_subcommands() {
+            commands(sub, &path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// The command that a line types, if it types one.
+fn path_of(line: &str) -> Option<String> {
+    use clap::CommandFactory;
+    let matches = Cli::command()
+        .try_get_matches_from(std::iter::once("banyan".to_owned()).chain(words(line)))
+        .ok()?;
+    let (mut path, mut next) = (String::new(), Some(matches));
+    while let Some((name, below)) = next.as_mut().and_then(clap::ArgMatches::remove_subcommand) {
+        path = format!("{path} {name}").trim().to_owned();
+        next = Some(below);
+    }
+    Some(path)
+}
+
+#[test]
+fn every_command_has_a_scenario() {
+    use clap::CommandFactory;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut typed = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        for line in fs::read_to_string(entry.path()).unwrap_or_default().lines() {
+            let line = line.trim_start_matches(['-', ' ']);
+            let line = ["run: ", "begin: "]
+                .iter()
+                .find_map(|key| line.strip_prefix(key))
+                // In a line for a shell.
+                .or_else(|| Some(line.split_once("$BANYAN ")?.1.split('|').next()?));
+            typed.extend(line.and_then(path_of));
+        }
+    }
+    let mut all = Vec::new();
+    commands(&Cli::command(), "", &mut all);
+    assert!(all.len() > 90, "{all:?}");
+    // A Debian image is made of a mirror's packages (tests/it/debian.rs); registries are those of tests/it/registries.rs.
+    let elsewhere = ["image debian", "image pull", "image push"];
+    let absent: Vec<_> = all
+        .iter()
+        .filter(|path| !elsewhere.contains(&path.as_str()))
+        .filter(|path| !typed.contains(*path))
+        .collect();
+    assert!(absent.is_empty(), "no scenario types {absent:?}");
 }
