@@ -1,6 +1,8 @@
 //! The main job, as the README tells it: the PHP + MySQL example answers over HTTP with rows from MariaDB, built from
 //! Debian packages, with no registry; then the tutorial, as its reader types it. A binary of its own because it takes a while.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 #[path = "it/support/mod.rs"]
 mod support;
 

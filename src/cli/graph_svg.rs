@@ -149,7 +149,8 @@ fn arrow(out: &mut String, from: (usize, usize), to: (usize, usize), condition: 
         let (x, y) = (x1.midpoint(x2), y1.midpoint(y2) - 5);
         let _ = writeln!(
             out,
-            "<text x=\"{x}\" y=\"{y}\" font-size=\"11\" text-anchor=\"middle\" fill=\"#777\">{word}</text>"
+            "<text x=\"{x}\" y=\"{y}\" font-size=\"11\" text-anchor=\"middle\" fill=\"#777\" stroke=\"#ffffff\" \
+             stroke-width=\"4\" paint-order=\"stroke\">{word}</text>"
         );
     }
 }

@@ -3,12 +3,13 @@
 use super::{CommandError, Exit, Global, Outcome, context, format::Format, table};
 use crate::{
     api::wire::{ContainerInfo, Message, Published, Request},
+    model::Protocol,
     plan::Phase,
     supervisor::health,
 };
 use clap::Args;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// Flags of `ps`.
 #[derive(Debug, Args)]
@@ -108,7 +109,11 @@ pub(super) fn run(global: &Global, args: &Ps) -> Outcome {
         if !args.probes {
             tell_unhealthy(&shown);
         }
-        let mut text = as_table(&shown, args.no_trunc);
+        let room = (std::io::stdout().is_terminal() && !args.no_trunc)
+            .then(|| banyan_runtime::sys::host::terminal_size(std::io::stdout()))
+            .flatten()
+            .map(|(_, columns)| usize::from(columns));
+        let mut text = as_table(&shown, args.no_trunc, room);
         if args.probes {
             text += &probes(&shown);
         }
@@ -229,35 +234,79 @@ fn ports(ports: &[Published]) -> String {
     text.join(", ")
 }
 
-fn as_table(containers: &[&ContainerInfo], no_trunc: bool) -> String {
-    let rows: Vec<_> = containers
-        .iter()
-        .map(|c| {
-            let command = format!("\"{}\"", c.command.join(" "));
-            let command = if no_trunc || command.chars().count() <= 20 {
-                command
-            } else {
-                command.chars().take(18).chain(['…', '"']).collect()
-            };
-            let created = format!("{} ago", table::ago(seconds_since(c.created)));
-            let service = c.slot.service.to_string();
-            vec![
-                c.name.clone(),
-                c.image.clone(),
-                command,
-                service,
-                created,
-                status(c),
-                ports(&c.ports),
-            ]
-        })
-        .collect();
-    table::table(
-        &[
-            "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
-        ],
-        &rows,
-    )
+/// What a narrow terminal can do without, the first first.
+const LESS: [&str; 4] = ["COMMAND", "IMAGE", "CREATED", "SERVICE"];
+
+/// The table, with `room` columns at most where that can be: a line that is broken in two is read by nobody.
+fn as_table(containers: &[&ContainerInfo], no_trunc: bool, room: Option<usize>) -> String {
+    let mut header = vec![
+        "NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS",
+    ];
+    let mut rows: Vec<Vec<String>> = containers.iter().map(|c| row(c, no_trunc)).collect();
+    let fits = |header: &[&str], rows: &[Vec<String>]| {
+        let widest = table::table(header, rows)
+            .lines()
+            .map(|line| line.chars().count())
+            .max();
+        room.is_none_or(|room| widest.unwrap_or(0) <= room)
+    };
+    if !fits(&header, &rows) {
+        let place = header.iter().position(|name| *name == "PORTS").unwrap_or(0);
+        for (row, container) in rows.iter_mut().zip(containers) {
+            row[place] = short_ports(&container.ports);
+        }
+    }
+    for less in LESS {
+        if fits(&header, &rows) {
+            break;
+        }
+        if let Some(place) = header.iter().position(|name| *name == less) {
+            header.remove(place);
+            rows.iter_mut().for_each(|row| drop(row.remove(place)));
+        }
+    }
+    table::table(&header, &rows)
+}
+
+fn row(c: &ContainerInfo, no_trunc: bool) -> Vec<String> {
+    let command = format!("\"{}\"", c.command.join(" "));
+    let command = if no_trunc || command.chars().count() <= 20 {
+        command
+    } else {
+        command.chars().take(18).chain(['…', '"']).collect()
+    };
+    vec![
+        c.name.clone(),
+        c.image.clone(),
+        command,
+        c.slot.service.to_string(),
+        format!("{} ago", table::ago(seconds_since(c.created))),
+        status(c),
+        ports(&c.ports),
+    ]
+}
+
+/// `8080→80`, the host's address only where it says something; IPv4 and IPv6 once.
+pub(super) fn short_ports(published: &[Published]) -> String {
+    let mut seen = Vec::new();
+    for port in published {
+        let host = if port.host.is_unspecified() || port.host.is_loopback() {
+            String::new()
+        } else if port.host.is_ipv6() {
+            format!("[{}]:", port.host)
+        } else {
+            format!("{}:", port.host)
+        };
+        let protocol = match port.protocol {
+            Protocol::Tcp => "",
+            Protocol::Udp => "/udp",
+        };
+        let text = format!("{host}{}→{}{protocol}", port.port, port.target);
+        if !seen.contains(&text) {
+            seen.push(text);
+        }
+    }
+    seen.join(" ")
 }
 
 /// The fields of `docker compose ps --format json`; with `probes` one more, `HealthLog`, as `docker inspect` has it.

@@ -122,7 +122,11 @@ impl Facts {
             .find(|event| event.container == container.id && event.action == "create");
         let why = made.and_then(|event| event.attributes.get("why"));
         let _ = match why {
-            Some(why) => writeln!(out, "  made {} because {why}", moment(container.created)),
+            Some(why) => {
+                // The plan's words are about the moment before.
+                let why = why.replace("it does not exist", "it did not exist");
+                writeln!(out, "  made {} because {why}", moment(container.created))
+            }
             None => writeln!(out, "  made {}", moment(container.created)),
         };
     }

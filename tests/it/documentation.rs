@@ -303,7 +303,7 @@ fn every_command_has_a_scenario() {
                 .iter()
                 .find_map(|key| line.strip_prefix(key))
                 // In a line for a shell.
-                .or_else(|| Some(line.split_once("$BANYAN ")?.1.split('|').next()?));
+                .or_else(|| line.split_once("$BANYAN ")?.1.split('|').next());
             typed.extend(line.and_then(path_of));
         }
     }

@@ -33,7 +33,7 @@ fn why_names_the_change_the_last_exit_and_the_cause_behind_it() {
     let said = project.ok(&["why", "db"]);
     for part in [
         "why-db-1: Exited (7)",
-        "because it does not exist",
+        "because it did not exist",
         "last exit: status 7",
         "not restarted: its restart policy is `no`",
         "the data folder is damaged",

@@ -383,6 +383,32 @@ fn the_view_shows_the_project_acts_on_it_and_lends_its_terminal() {
 }
 
 #[test]
+fn no_line_of_ps_is_broken_on_a_narrow_terminal_and_pipes_get_it_whole() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project("t", VIEW);
+    project.ok(&["up", "-d"]);
+    let mut terminal = start(&project, &["ps", "-a"]);
+    assert_eq!(terminal.finish(), 0);
+    wait_until(10, "the table", || {
+        terminal.text().contains("t-web-1").then_some(())
+    });
+    let text = terminal.text();
+    assert!(
+        text.lines().all(|line| line.trim_end().chars().count() <= 80),
+        "{text}"
+    );
+    assert!(
+        text.contains("STATUS") && text.contains("→80") && !text.contains("COMMAND"),
+        "{text}"
+    );
+    let whole = project.ok(&["ps", "-a"]);
+    assert!(whole.contains("COMMAND") && whole.contains("->80/tcp"), "{whole}");
+}
+
+#[test]
 fn however_the_view_ends_the_terminal_is_as_it_was() {
     if !can_run_containers() {
         return;

@@ -122,33 +122,10 @@ fn of(container: &ContainerInfo) -> Row {
         paused: container.phase == Phase::Paused,
         image: container.image.clone(),
         since: if up { container.started } else { container.finished },
-        ports: ports(&container.ports),
+        ports: ps::short_ports(&container.ports),
         address: address(&container.ports),
         usage: None,
     }
-}
-
-/// `8080→80`, the host's address only where it says something; IPv4 and IPv6 once.
-fn ports(published: &[Published]) -> String {
-    let mut seen = Vec::new();
-    for port in published {
-        let host = if port.host.is_unspecified() || port.host.is_loopback() {
-            String::new()
-        } else if port.host.is_ipv6() {
-            format!("[{}]:", port.host)
-        } else {
-            format!("{}:", port.host)
-        };
-        let protocol = match port.protocol {
-            Protocol::Tcp => "",
-            Protocol::Udp => "/udp",
-        };
-        let text = format!("{host}{}→{}{protocol}", port.port, port.target);
-        if !seen.contains(&text) {
-            seen.push(text);
-        }
-    }
-    seen.join(" ")
 }
 
 fn address(published: &[Published]) -> Option<String> {
@@ -185,7 +162,7 @@ mod tests {
             port("::", 8080, 80, Protocol::Tcp),
             port("10.1.2.3", 53, 53, Protocol::Udp),
         ];
-        assert_eq!(ports(&list), "8080→80 10.1.2.3:53→53/udp");
+        assert_eq!(ps::short_ports(&list), "8080→80 10.1.2.3:53→53/udp");
         assert_eq!(address(&list).as_deref(), Some("http://localhost:8080"));
         assert_eq!(address(&list[2..]), None, "nothing to open on UDP");
         let secure = [port("::1", 9000, 443, Protocol::Tcp)];
