@@ -9,7 +9,7 @@
 //! | 6 verbs | `engine`, `api` |
 //! | 5 time | `scheduler`, `supervisor` |
 //! | 4 hands | `network`, `dns`, `logs`, `overlays`, `volumes` |
-//! | 3 judgement | `project`, `plan` |
+//! | 3 judgement | `project`, `plan`, `init` |
 //! | 2 | `graph`, `recipe`, `state` |
 //! | 1 words | `model` |
 //! | 0 ground | the crate `banyan-runtime` |
@@ -20,6 +20,7 @@ pub mod cli;
 pub mod dns;
 pub mod engine;
 pub mod graph;
+pub mod init;
 pub mod logs;
 pub mod model;
 pub mod network;

@@ -1,9 +1,9 @@
 //! What may be typed: the global flags and the list of commands. Each command's own flags are in its file.
 
 use super::{
-    CommandError, Exit, Outcome, attach, down, enable, engine, events, exec, files, image, images, lifecycle,
-    lifecycle::Verb, logs, overlay, ps, reference, run, scale, small, stats, system, top, ui, up, volume,
-    wait, watch, why,
+    CommandError, Exit, Outcome, attach, down, enable, engine, events, exec, files, image, images, init,
+    lifecycle, lifecycle::Verb, logs, overlay, ps, reference, run, scale, small, stats, system, top, ui, up,
+    volume, wait, watch, why,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -95,6 +95,8 @@ pub enum Ansi {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first project file for this folder, by what lies in it
+    Init(init::Init),
     /// Check the project files and print them as one file, with everything resolved
     #[command(alias = "convert")]
     Config(super::config::ConfigArgs),
@@ -249,6 +251,7 @@ pub fn run(cli: &Cli) -> Outcome {
         return Err(error.hint("leave `--dry-run` out"));
     }
     match &cli.command {
+        Command::Init(args) => init::run(global, args),
         Command::Config(args) => super::config::run(args, &cli.global),
         Command::Container(args) => super::container::run(cli, args),
         Command::Graph(args) => super::graph::run(args, &cli.global),

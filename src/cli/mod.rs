@@ -24,6 +24,7 @@ pub mod graph;
 mod graph_svg;
 mod image;
 mod images;
+mod init;
 mod interrupt;
 mod lifecycle;
 mod log_lines;

@@ -19,8 +19,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Names looked for, in this order.
-const NAMES: &[&str] = &[
+/// Names of project files that are looked for, in this order.
+pub const NAMES: &[&str] = &[
     "banyan.yaml",
     "banyan.yml",
     "compose.yaml",
@@ -157,7 +157,7 @@ fn discover(start: &Path, disk: &Files, report: &mut Report) -> Option<Vec<PathB
     let near = disk.yaml_names(start);
     let hint = match near.first() {
         Some(name) => format!("name the file with `-f`, for example `-f {name}`"),
-        None => "create `compose.yaml`, or name a file with `-f`".to_owned(),
+        None => "`banyan init` writes one by what lies in the folder; `-f` names another".to_owned(),
     };
     report
         .error(

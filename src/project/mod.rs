@@ -52,6 +52,7 @@ mod words;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Excerpt, Related, Severity};
+pub use find::NAMES as FILE_NAMES;
 pub use interpolate::Variable;
 pub use resolved::Resolved;
 

@@ -20,6 +20,7 @@ mod explain;
 mod faults;
 mod full_disk;
 mod images_and_volumes;
+mod init;
 mod inside;
 mod interop;
 mod lifecycle;
