@@ -191,7 +191,7 @@ fn answers(project: &Project<'_>, port: u16) {
                 .join(&project.name)
                 .join("engine.log");
             let log = std::fs::read_to_string(log).unwrap_or_default();
-            let events = project.run(&["events", "--history", "--json"]).stdout;
+            let events = project.run(&["events", "--until", "0s", "--json"]).stdout;
             panic!(
                 "no answer at port {port}: {error}\n{:#?}\n{log}\n{events}",
                 project.ps()

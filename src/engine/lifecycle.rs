@@ -71,7 +71,7 @@ pub(super) async fn start_all(engine: &Arc<Engine>, select: &Select, voice: &Voi
         .hint("`banyan up` makes and starts them"));
     };
     check(engine, Some(&project), &select.services)?;
-    engine.networks.define(&project)?;
+    engine.define_networks(&project)?;
     let plan = start_plan(engine, &project, &select.services)?;
     up::tell(&plan, voice);
     let execution = Arc::new(Execution::for_removal(

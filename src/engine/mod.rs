@@ -159,6 +159,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells the networks what the project wants. Containers that exist keep their addresses, whether they run or not:
+    /// they are started with them again.
+    ///
+    /// # Errors
+    /// Addresses that cannot be.
+    pub fn define_networks(&self, project: &Project) -> Outcome {
+        self.networks.define(project)?;
+        let records: Vec<_> = self.keepers().iter().map(|keeper| keeper.record()).collect();
+        self.networks.hold_addresses(&records);
+        Ok(())
+    }
+
     /// The keeper of a container.
     pub fn keeper(&self, id: &str) -> Option<Arc<Keeper>> {
         lock(&self.keepers).get(id).cloned()

@@ -127,6 +127,7 @@ pub async fn adopt(engine: &Arc<Engine>) -> Outcome {
     let project = engine.project().ok().flatten();
     if let Some(project) = &project {
         engine.networks.define(project)?;
+        engine.networks.hold_addresses(&records);
     }
     let (mut running, mut halls) = (Vec::new(), Vec::new());
     for record in records {

@@ -87,7 +87,7 @@ async fn start(engine: &Arc<Engine>, wanted: Run, voice: &Voice) -> Outcome<Arc<
     if engine.project()?.is_none() {
         engine.apply_project(Arc::new(project.clone()))?;
     }
-    engine.networks.define(&project)?;
+    engine.define_networks(&project)?;
     project.services.insert(service.name.clone(), service.clone());
     let project = Arc::new(project);
     let execution = Arc::new(Execution::new(engine.clone(), project.clone(), up, voice.clone()));

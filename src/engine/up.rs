@@ -49,7 +49,7 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
         return Ok(());
     }
     engine.apply_project(project.clone())?;
-    engine.networks.define(&project)?;
+    engine.define_networks(&project)?;
     let execution = Arc::new(Execution::new(
         engine.clone(),
         project.clone(),

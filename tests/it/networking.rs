@@ -1,6 +1,6 @@
 //! Networks of a project as its containers see them.
 
-use crate::support::{Root, can_run_containers, wait_until};
+use crate::support::{Root, can_run_containers, engines, wait_until};
 
 const NETWORKS: &str = r#"
 x-base: &base
@@ -114,4 +114,31 @@ fn ports_that_should_keep_the_clients_address_are_refused_before_anything_starts
     assert_eq!(ran.code, 65, "{}", ran.all());
     assert!(ran.stderr.contains("`publish: nat`"), "{}", ran.all());
     assert!(project.ps().is_empty());
+}
+
+#[test]
+fn a_stopped_container_keeps_its_address_from_those_that_are_new() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let service = |name: &str| {
+        format!("  {name}: {{image: busybox, command: [sleep, \"1000\"], stop_signal: SIGKILL}}\n")
+    };
+    let project = root.project("slots", &format!("services:\n{}", service("web")));
+    project.ok(&["up", "-d"]);
+    let address = |name: &str| {
+        let shown = project.ok(&["exec", "-T", name, "ip", "-4", "-o", "addr", "show", "eth0"]);
+        shown.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    let before = address("web");
+    project.ok(&["stop", "-t", "0"]);
+    wait_until(10, "the engine's end", || {
+        engines(&project).is_empty().then_some(())
+    });
+    // It is planned before the one that is there.
+    project.rewrite(&format!("services:\n{}{}", service("a"), service("web")));
+    project.ok(&["up", "-d"]);
+    assert_eq!(address("web"), before);
+    assert_ne!(address("a"), before);
 }

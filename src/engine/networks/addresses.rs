@@ -3,7 +3,10 @@
 use super::{Networks, State};
 use crate::{
     api::wire::{Failure, Fault},
-    engine::{Outcome, lock, record::Endpoint},
+    engine::{
+        Outcome, lock,
+        record::{Endpoint, Record},
+    },
     model::{NetworkMode, Project, Service, hash_of},
     network::address::NetworkPlan,
     plan::Slot,
@@ -77,6 +80,21 @@ impl Networks {
             );
         }
         Ok(endpoints)
+    }
+
+    /// Claims the addresses of containers that exist already for their places, before any are given out.
+    pub fn hold_addresses(&self, records: &[Record]) {
+        let mut state = lock(&self.state);
+        for record in records {
+            for (key, endpoint) in &record.endpoints {
+                for pool in state.pools.get_mut(key).into_iter().flatten().flatten() {
+                    for address in endpoint.addresses() {
+                        // An address of the other family, or of a subnet that was given up, is not this pool's.
+                        let _ = pool.claim(address, &record.slot.to_string());
+                    }
+                }
+            }
+        }
     }
 
     /// Gives a place's addresses and ports back.

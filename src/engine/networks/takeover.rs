@@ -76,16 +76,8 @@ impl Networks {
             .map_err(|error| host_failure(what(), &error, error.hint()))?;
         let sockets =
             HallSockets::start(&hall).map_err(|error| host_failure(what(), &error, error.hint()))?;
-        for record in on_it {
-            for (key, endpoint) in &record.endpoints {
-                state.up.insert(key.clone(), endpoint.network_hash.clone());
-                for pool in state.pools.get_mut(key).into_iter().flatten().flatten() {
-                    for address in endpoint.addresses() {
-                        // An address of the other family is not this pool's.
-                        let _ = pool.claim(address, &record.slot.to_string());
-                    }
-                }
-            }
+        for (key, endpoint) in on_it.iter().flat_map(|record| &record.endpoints) {
+            state.up.insert(key.clone(), endpoint.network_hash.clone());
         }
         let up: Vec<String> = state.up.keys().cloned().collect();
         let mut outside = false;
