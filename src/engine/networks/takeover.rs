@@ -76,7 +76,8 @@ impl Networks {
             .map_err(|error| host_failure(what(), &error, error.hint()))?;
         let sockets =
             HallSockets::start(&hall).map_err(|error| host_failure(what(), &error, error.hint()))?;
-        for (key, endpoint) in on_it.iter().flat_map(|record| &record.endpoints) {
+        // Those at their barrier may have been made before their network was: it is made, or completed, when they start.
+        for (key, endpoint) in running.iter().flat_map(|(record, _)| &record.endpoints) {
             state.up.insert(key.clone(), endpoint.network_hash.clone());
         }
         let up: Vec<String> = state.up.keys().cloned().collect();
