@@ -273,12 +273,29 @@ fn settled(folders: &[&Path]) -> Census {
 
 fn nothing_left(before: &Census, folders: &[&Path], what: &str) {
     let mut leaks = Vec::new();
-    for _ in 0..200 {
+    // The kernel removes the namespaces of those that were killed in its own time, one after the other.
+    for _ in 0..600 {
         leaks = Census::take(folders, &["src"]).leaks(before);
         if leaks.is_empty() {
             return;
         }
         std::thread::park_timeout(Duration::from_millis(50));
     }
-    panic!("{what}; left behind:\n{}", leaks.join("\n"));
+    panic!(
+        "{what}; left behind:\n{}\n{}",
+        leaks.join("\n"),
+        what_is_known(folders[0])
+    );
+}
+
+/// Links with the namespaces they lead to, processes, and what the engines said: for whoever looks for the cause.
+fn what_is_known(root: &Path) -> String {
+    let script = "ip -d -o link; ps -eo pid,ppid,stat,etime,args | tail -n 20; ls -l run/projects/chaos projects/chaos; \
+                  cat run/projects/chaos/uplink projects/chaos/engine.log; tail -n 3 projects/chaos/events.jsonl";
+    let told = std::process::Command::new("sh")
+        .args(["-c", script])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&told.stdout).into_owned() + &String::from_utf8_lossy(&told.stderr)
 }
