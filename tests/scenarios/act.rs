@@ -276,7 +276,8 @@ fn run(command: Command, stdin: Option<&str>) -> Seen {
     end(begin(command, stdin))
 }
 
-fn begin(mut command: Command, stdin: Option<&str>) -> Begun {
+fn begin(command: Command, stdin: Option<&str>) -> Begun {
+    let mut command = crate::support::hearing(&command, &[]);
     command.stdin(if stdin.is_some() {
         Stdio::piped()
     } else {

@@ -196,6 +196,27 @@ pub(crate) fn engines(project: &Project<'_>) -> Vec<String> {
     found
 }
 
+/// The same command behind a wrapper, with signals that interrupt as they are by default: what whoever started the tests
+/// ignores (`nohup … &`) would be ignored by the command as well.
+pub(crate) fn hearing(command: &Command, wrapper: &[&str]) -> Command {
+    let mut wrapped = Command::new("env");
+    wrapped
+        .arg("--default-signal=INT,QUIT,HUP")
+        .args(wrapper)
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(key, value),
+            None => wrapped.env_remove(key),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        wrapped.current_dir(folder);
+    }
+    wrapped
+}
+
 /// What a run gave.
 #[derive(Debug)]
 pub(crate) struct Ran {

@@ -60,20 +60,8 @@ impl Pty {
         };
         tcsetwinsize(&terminal, size).unwrap();
         let before = tcgetattr(&terminal).unwrap();
-        let mut wrapped = Command::new("setsid");
-        wrapped
-            .args(["--ctty", "--wait"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (key, value) in command.get_envs() {
-            match value {
-                Some(value) => wrapped.env(key, value),
-                None => wrapped.env_remove(key),
-            };
-        }
-        wrapped
-            .env("TERM", "xterm")
-            .current_dir(command.get_current_dir().unwrap());
+        let mut wrapped = super::hearing(command, &["setsid", "--ctty", "--wait"]);
+        wrapped.env("TERM", "xterm");
         let child = wrapped
             .stdin(open())
             .stdout(open())
@@ -228,6 +216,7 @@ impl Pty {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                self.take_the_rest();
                 return status.code().unwrap_or(-1);
             }
             if Instant::now() > deadline {
@@ -235,6 +224,19 @@ impl Pty {
                 panic!("it did not end in {seconds} s; this was shown:\n{}", self.text());
             }
             thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// What was written last may still lie in the terminal when its writer has ended.
+    fn take_the_rest(&self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            let [more] = readable([self.keyboard.as_fd()], Duration::ZERO).unwrap();
+            // The reader may just have taken it, and not put it down yet.
+            thread::park_timeout(Duration::from_millis(20));
+            if !more {
+                return;
+            }
         }
     }
 
