@@ -4,7 +4,7 @@
 //! What an image was built from is remembered beside the project as a digest of the Dockerfile, its arguments and the
 //! files of the context that it uses, so that `up` rebuilds when one of them changed, and never asks for `--build`.
 
-use super::{Engine, Outcome, images::Telling};
+use super::{Engine, Outcome, images::Telling, remote};
 use crate::{
     api::wire::{Failure, Fault},
     model::{Build, FileSource, Project, Service, hash_of},
@@ -55,6 +55,9 @@ pub fn is_current(
     if built.image != image.id.to_string() {
         return Ok(false);
     }
+    if remote::is_remote(&section.context) {
+        return Ok(built.inputs == remote_inputs(section));
+    }
     let credentials = Credentials::none();
     let mut request = request(engine, project, service, section, &credentials)?;
     // Nothing is run for a digest, but the kind of network counts in it.
@@ -86,10 +89,24 @@ pub fn build(
         }
     };
     let mut request = request(engine, project, service, section, &credentials)?;
+    let fetched = if remote::is_remote(&section.context) {
+        let place = engine.roots.images().join("contexts");
+        Some(remote::fetch(service, section, &place)?)
+    } else {
+        None
+    };
+    if let Some(fetched) = &fetched {
+        request.context.clone_from(&fetched.folder);
+    }
     request.network = network(section, &open);
     request.resolv_conf = ResolvConf::from_host(&host).map(|servers| servers.render());
     // Taken before the build: a file that changes meanwhile makes the next `up` build again.
-    let inputs = build::inputs_digest(&request, &engine.store).map_err(|error| failed(service, &error))?;
+    let inputs = match &fetched {
+        Some(_) => remote_inputs(section),
+        None => build::inputs_digest(&request, &engine.store)
+            .map_err(|error| failed(service, &error))?
+            .to_string(),
+    };
     let image = build::build(&request, &engine.store, progress).map_err(|error| failed(service, &error))?;
     for name in std::iter::once(&service.image.name).chain(&section.tags) {
         let reference: Reference = name.parse().map_err(|error| {
@@ -106,7 +123,7 @@ pub fn build(
             .map_err(|error| Failure::caused(Fault::Host, format!("cannot name image `{name}`"), &error))?;
     }
     let built = Built {
-        inputs: inputs.to_string(),
+        inputs,
         image: image.id.to_string(),
     };
     write_record(&record_path(engine, service), &built).map_err(|error| {
@@ -117,6 +134,11 @@ pub fn build(
         )
     })?;
     Ok(image)
+}
+
+/// What stands for the inputs of a build whose context is elsewhere.
+fn remote_inputs(section: &Build) -> String {
+    format!("remote:{}", hash_of(section))
 }
 
 /// The network of `RUN` steps.
@@ -146,14 +168,6 @@ fn request<'a>(
             .or(service.places.get("build"))
             .or(service.place.as_ref())
     };
-    if section.context.contains("://") || section.context.starts_with("git@") {
-        let what = format!(
-            "service `{}` is built from the remote context `{}`",
-            service.name, section.context
-        );
-        let failure = Failure::new(Fault::ProjectFile, what).at(place());
-        return Err(failure.hint("remote contexts are not supported: clone it and name the folder"));
-    }
     let mut made = BuildRequest::new(section.context.clone().into(), &engine.launcher, credentials);
     made.dockerfile = section.dockerfile.clone().into();
     made.inline.clone_from(&section.dockerfile_inline);

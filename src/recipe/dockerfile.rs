@@ -1,14 +1,39 @@
 //! Dockerfile instructions that recipes share. Each ends with a newline; nothing to do is an empty text.
 
-/// Installs Debian packages, and leaves no lists behind in the layer.
-pub(crate) fn install(packages: &[String]) -> String {
+/// Installs Debian packages on an image that may be anything with `apt-get`, and leaves no lists behind in the layer.
+pub(crate) fn install_anywhere(packages: &[String]) -> String {
     if packages.is_empty() {
         return String::new();
     }
+    let words = packages.join(" ");
     format!(
-        "RUN apt-get update \\\n && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {} \\\n && rm -rf /var/lib/apt/lists/*\n",
-        packages.join(" ")
+        "RUN apt-get update \\\n && {} \\\n && rm -rf /var/lib/apt/lists/*\n",
+        get(&words)
     )
+}
+
+/// Installs packages on `debian:bookworm`, then does `then` in the same layer. The lists of packages lie in a cache that all
+/// builds share; they are fetched when they are older than an hour or of other sources, by one build at a time.
+pub(crate) fn install(packages: &[String], then: Option<&str>) -> String {
+    if packages.is_empty() {
+        return String::new();
+    }
+    let then = then.map(|then| format!(" \\\n && {then}")).unwrap_or_default();
+    format!(
+        "RUN {LISTS} \\\n {FRESH} \\\n && {}{then}\n",
+        get(&packages.join(" "))
+    )
+}
+
+const LISTS: &str = "--mount=type=cache,id=apt-lists,target=/var/lib/apt/lists";
+
+/// The stamp is called by the sources that the lists are of: a new source means new lists.
+const FRESH: &str = "flock /var/lib/apt/lists sh -ec 'cd /var/lib/apt/lists; mkdir -p auxfiles; \
+                     stamp=auxfiles/$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | cksum | tr -d \" \"); \
+                     [ -n \"$(find $stamp -mmin -60 2>/dev/null)\" ] || { rm -f auxfiles/*; apt-get update; touch $stamp; }'";
+
+fn get(packages: &str) -> String {
+    format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {packages}")
 }
 
 /// Writes a file; `mode` is octal.
@@ -64,7 +89,8 @@ pub(crate) fn gems(gems: &[String]) -> String {
 /// A command that fetches from elsewhere than Debian's mirror, and the same again with these packages when it fails.
 fn or_compiled(command: &str, packages: &str) -> String {
     fetch(&format!(
-        "{command} \\\n || {{ apt-get update \\\n && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {packages} \\\n && rm -rf /var/lib/apt/lists/* \\\n && {command}; }}"
+        "{command} \\\n || {{ {FRESH} \\\n && {} \\\n && {command}; }}",
+        get(packages)
     ))
 }
 
@@ -79,7 +105,7 @@ pub(crate) fn fetch(command: &str) -> String {
     ];
     let variables: Vec<String> = variables.iter().map(|name| format!("{name}=$ca")).collect();
     format!(
-        "RUN --mount=type=secret,id=authorities \\\n ca=/run/secrets/authorities; [ ! -s $ca ] || export {}; \\\n {command}\n",
+        "RUN --mount=type=secret,id=authorities {LISTS} \\\n ca=/run/secrets/authorities; [ ! -s $ca ] || export {}; \\\n {command}\n",
         variables.join(" ")
     )
 }

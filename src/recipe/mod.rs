@@ -31,7 +31,7 @@ mod template;
 
 pub use catalogue::{KINDS, OTHERS, Recipe, find};
 pub use declaration::{After, Declaration};
-pub(crate) use dockerfile::{add, copy, install};
+pub(crate) use dockerfile::{add, copy, install_anywhere};
 pub use parameter::{Kind, Parameter};
 pub use refused::{REFUSED, Refused, refused};
 pub(crate) use scene::{Container, Scene, Script};

@@ -1,6 +1,6 @@
 //! `redis`, `postgresql`, `memcached`, `python`, `nodejs`, `composer`, `npm`.
 
-use super::{is_asked_for, owner, page, project, shared_root};
+use super::{build, is_asked_for, owner, page, project, shared_root};
 
 const STORES: &str = r#"
 services:
@@ -45,6 +45,7 @@ http.server.ThreadingHTTPServer(("", 8000), Page).serve_forever()
 fn python_gets_real_answers_from_redis_postgresql_and_memcached() {
     let Some(root) = shared_root() else { return };
     let project = project(&root, "stores", STORES, &[("app/web.py", WEB)]);
+    build(&project);
     project.ok(&["up", "-d", "--wait"]);
     let answer = "fig from PostgreSQL 15, fig, cached fig";
     page(project.port("web"), "/", answer);

@@ -62,6 +62,14 @@ fn project<'r>(root: &'r Root, name: &str, file: &str, others: &[(&str, &str)]) 
     project
 }
 
+/// Builds, one project at a time: layers that two tests share are made once.
+fn build(project: &Project<'_>) {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let turn = BUILDING.lock();
+    project.ok(&["build"]);
+    drop(turn);
+}
+
 /// The page, once it has the text.
 #[track_caller]
 fn page(port: u16, path: &str, text: &str) -> String {

@@ -116,7 +116,7 @@ services:
 }
 
 #[test]
-fn ruby_and_go_run_and_jekyll_builds_in_the_callers_folder() {
+fn ruby_go_and_php_run_and_jekyll_builds_in_the_callers_folder() {
     if !is_asked_for() {
         return;
     }
@@ -125,6 +125,7 @@ fn ruby_and_go_run_and_jekyll_builds_in_the_callers_folder() {
 services:
   rb: {type: ruby, volumes: ['./app:/app'], apt_get: [ruby-rainbow], after_script: ruby /app/job.rb}
   go: {type: golang, volumes: ['./app:/app'], apt_get: [golang-github-pkg-errors-dev], after_script: go run /app/job.go}
+  php: {type: php, volumes: ['./app:/app'], after_script: 'php /app/job.php'}
   jekyll: {type: jekyll}
 ";
     let go = "package main\n\nimport (\n\t\"fmt\"\n\t\"runtime\"\n\n\t\"github.com/pkg/errors\"\n)\n\n\
@@ -135,16 +136,20 @@ services:
             "require 'rainbow'\nputs \"ruby #{RUBY_VERSION} #{Rainbow('a fig').to_s}\"\n",
         ),
         ("app/job.go", go),
+        (
+            "app/job.php",
+            "<?php echo 'php ', PHP_MAJOR_VERSION, \" a fig\\n\";",
+        ),
         ("site/index.md", "---\ntitle: x\n---\n# A fig\n"),
     ];
     let project = project(&root, "languages", file, &files);
-    let said = project.run(&["up", "rb", "go"]);
+    let said = project.run(&["up", "rb", "go", "php"]);
     assert!(
         said.stdout.contains("ruby 3.1") && said.stdout.contains("go1.19"),
         "{}",
         said.all()
     );
-    assert_eq!(said.stdout.matches("a fig").count(), 2, "{}", said.all());
+    assert_eq!(said.stdout.matches("a fig").count(), 3, "{}", said.all());
     let site = project.folder.join("site");
     std::os::unix::fs::chown(&site, Some(4321), Some(4321)).unwrap();
     let compose = project.folder.join("compose.yaml");

@@ -1,6 +1,6 @@
-//! `apache`, `nginx`, `php-fpm`, `php`, `mysql`.
+//! `apache`, `nginx`, `php-fpm`, `mysql`; scripts, and `github`.
 
-use super::{page, project, says, shared_root};
+use super::{build, page, project, says, shared_root};
 use crate::support::http_get;
 
 const STACK: &str = "
@@ -45,6 +45,7 @@ fn apache_php_fpm_and_mysql_answer_with_a_row_and_keep_it() {
     );
     // The code belongs to somebody, and what PHP writes is theirs.
     std::os::unix::fs::chown(project.folder.join("site"), Some(1234), Some(1234)).unwrap();
+    build(&project);
     project.ok(&["up", "-d", "--wait"]);
     let port = project.port("front");
     let text = page(port, "/", "fig 10.11");
@@ -62,7 +63,7 @@ fn apache_php_fpm_and_mysql_answer_with_a_row_and_keep_it() {
 
     // Nothing changed: nothing is built, nothing is made anew.
     let id = project.id("db");
-    let again = project.run(&["up", "-d", "--wait", "--progress", "plain"]);
+    let again = project.run(&["up", "-d", "--wait"]);
     assert!(again.code == 0 && !again.all().contains("[1/"), "{}", again.all());
     assert_eq!(project.id("db"), id);
     // The data outlive the containers.
@@ -89,6 +90,7 @@ services:
         ("site/public/plain.txt", "plain"),
     ];
     let project = project(&root, "nginx", file, &files);
+    build(&project);
     project.ok(&["up", "-d", "--wait"]);
     let port = project.port("balancer");
     page(port, "/plain.txt", "plain");
@@ -113,6 +115,7 @@ services:
     let sql = |service: &str, statement: &str, expected: &str| {
         says(&project, service, &["mysql", "-N", "-e", statement], expected);
     };
+    build(&project);
     project.ok(&["up", "-d", "--wait"]);
     sql("master", "INSERT INTO shop.t VALUES (1); SELECT 'done'", "done");
     project.ok(&["--profile", "later", "up", "-d", "--wait"]);
@@ -130,20 +133,21 @@ fn after_script_of_types_without_a_program_is_what_they_run() {
     let Some(root) = shared_root() else { return };
     let file = "
 services:
-  job: {type: php, volumes: ['./code:/code'], after_script: 'php /code/hello.php && echo in $$PWD'}
+  job: {type: python, volumes: ['./code:/code'], after_script: 'python /code/hello.py && echo in $$PWD'}
   tool: {type: empty, apt_get: [file], before_script: ./prepare.sh}
 ";
     let files = [
         (
-            "code/hello.php",
-            "<?php echo 'hello from ', PHP_MAJOR_VERSION, \"\\n\";",
+            "code/hello.py",
+            "import sys\nprint('hello from', sys.version_info.major)\n",
         ),
         ("prepare.sh", "echo prepared >/tmp/prepared\n"),
     ];
     let project = project(&root, "jobs", file, &files);
+    build(&project);
     let said = project.run(&["up", "job"]);
     assert!(
-        said.stdout.contains("hello from 8") && said.stdout.contains("in /code"),
+        said.stdout.contains("hello from 3") && said.stdout.contains("in /code"),
         "{}",
         said.all()
     );
@@ -151,4 +155,58 @@ services:
     says(&project, "tool", &["cat", "/tmp/prepared"], "prepared");
     says(&project, "tool", &["file", "/bin/ls"], "ELF 64-bit");
     project.ok(&["down", "-t", "0"]);
+}
+
+#[test]
+fn a_remote_folder_is_fetched_with_git_and_built() {
+    let Some(root) = shared_root() else { return };
+    let git = |folder: &std::path::Path, words: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.args([
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "-c",
+            "init.defaultBranch=main",
+        ]);
+        command.args(words).current_dir(folder).output()
+    };
+    let place = root.path().join("src/origin");
+    std::fs::create_dir_all(place.join("sub")).unwrap();
+    if git(&place, &["init", "-q"]).is_err() {
+        crate::support::skip("git is not installed; tests/run installs it");
+        return;
+    }
+    let commit = |word: &str| {
+        std::fs::write(place.join("sub/word"), word).unwrap();
+        let dockerfile = "FROM busybox\nCOPY word /word\nCMD [\"cat\", \"/word\"]\n";
+        std::fs::write(place.join("sub/Dockerfile"), dockerfile).unwrap();
+        for words in [&["add", "-A"][..], &["commit", "-qm", "x"]] {
+            assert!(git(&place, words).unwrap().status.success());
+        }
+    };
+    commit("a fig\n");
+    let url = format!("file://{}#main:sub", place.display());
+    let file = format!("services:\n  it: {{type: github, path: '{url}', image: mine}}\n");
+    let project = project(&root, "remote", &file, &[]);
+    let up = |words: &[&str], expected: &str| {
+        let said = project.run(&[&["up"][..], words].concat());
+        assert!(said.stdout.contains(expected), "{}", said.all());
+    };
+    up(&[], "a fig");
+    commit("a date\n");
+    up(&[], "a fig");
+    up(&["--build"], "a date");
+    project.ok(&["down"]);
+    project.rewrite(&file.replace("#main", "#nowhere"));
+    let wrong = project.run(&["up"]);
+    assert!(
+        wrong.code != 0 && wrong.stderr.contains("nowhere"),
+        "{}",
+        wrong.all()
+    );
+    project.ok(&["down"]);
+    let left = std::fs::read_dir(root.path().join("images/contexts")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "fetched files are gone");
 }

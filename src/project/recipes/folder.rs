@@ -128,7 +128,7 @@ pub(super) fn service(cast: &Cast<'_>, folder: &Folder, report: &mut Report) -> 
             .iter()
             .any(|word| source.contains(word))
     {
-        dockerfile += &recipe::install(&container.packages);
+        dockerfile += &recipe::install_anywhere(&container.packages);
     }
     let mut map = Map::new();
     let build = if dockerfile == source {

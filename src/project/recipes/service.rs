@@ -320,7 +320,7 @@ pub(super) fn image(cast: &Cast<'_>, user: &mut Map) -> Option<Node> {
         let from = user.shift_remove("image")?;
         let from = from.node.as_str().unwrap_or_default().to_owned();
         let dockerfile =
-            format!("FROM {from}\n") + &recipe::install(&container.packages) + &recipe::add(&added);
+            format!("FROM {from}\n") + &recipe::install_anywhere(&container.packages) + &recipe::add(&added);
         build(cast, &mut service, &folder, dockerfile);
     }
     hooks(cast, &mut service);

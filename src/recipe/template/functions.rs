@@ -98,7 +98,11 @@ pub(super) fn call(run: &mut Run<'_>, name: &str, arguments: Vec<Value>, at: usi
         "pip" => Value::Text(dockerfile::pip(&flat(&arguments))),
         "fetch" => Value::Text(dockerfile::fetch(&text(0))),
         "gems" => Value::Text(dockerfile::gems(&flat(&arguments))),
-        "install" => Value::Text(dockerfile::install(&flat(&arguments))),
+        "installThen" => {
+            count(2, usize::MAX)?;
+            Value::Text(dockerfile::install(&flat(&arguments[1..]), Some(&text(0))))
+        }
+        "install" => Value::Text(dockerfile::install(&flat(&arguments), None)),
         "copy" => {
             count(2, 3)?;
             let content = included(run.view, &text(0), at)?;
@@ -149,7 +153,8 @@ fn of_gaudi(run: &Run<'_>, name: &str, at: usize) -> Result<Value, Wrong> {
         }
     };
     Ok(Value::Text(match name {
-        "packages" | "updateApt" => dockerfile::install(&own.packages),
+        "packages" => dockerfile::install(&own.packages, None),
+        "updateApt" => dockerfile::install_anywhere(&own.packages),
         "addUserFiles" => dockerfile::add(&own.add),
         "beforeAfterScripts" => {
             let scripts = [
@@ -162,13 +167,13 @@ fn of_gaudi(run: &Run<'_>, name: &str, at: usize) -> Result<Value, Wrong> {
             });
             inline.collect()
         }
-        "installNodeJS" => dockerfile::install(&["nodejs".into(), "npm".into()]),
+        "installNodeJS" => dockerfile::install_anywhere(&["nodejs".into(), "npm".into()]),
         "installPython" => {
             let packages = ["python3", "python3-venv", "python-is-python3"].map(str::to_owned);
             let venv = "RUN python3 -m venv --system-site-packages /opt/venv\nENV PATH=/opt/venv/bin:$PATH\n";
-            dockerfile::install(&packages) + venv + &dockerfile::pip(&asked("pip_modules"))
+            dockerfile::install_anywhere(&packages) + venv + &dockerfile::pip(&asked("pip_modules"))
         }
-        "installRvm" => dockerfile::install(&["ruby-full".into()]),
+        "installRvm" => dockerfile::install_anywhere(&["ruby-full".into()]),
         "installDjango" => dockerfile::pip(&["django".into()]),
         _ => return Err(Wrong::new(at, format!("there is no function `{name}`"))),
     }))
