@@ -26,6 +26,8 @@ const BEFORE_START: i64 = 200_000_000;
 /// What is shown, and what ends it.
 #[derive(Debug, Clone)]
 pub(super) struct Attached {
+    /// When the command began, nanoseconds since 1970: what containers wrote before that is for `logs`.
+    pub begun: i64,
     /// Services whose output is shown.
     pub services: BTreeSet<String>,
     /// With times.
@@ -80,7 +82,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
         // A closed standard output shows nothing more, but the services go on until the user says stop.
         let _ = log_lines::print(entry, label, *index, lines);
     };
-    let mut add = |containers: &[ContainerInfo], since: Option<i64>| {
+    let mut add = |containers: &[ContainerInfo]| {
         for container in containers
             .iter()
             .filter(|c| how.services.contains(c.slot.service.as_str()))
@@ -94,8 +96,12 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
                 tag: (index, logs::label(container)),
                 directory,
             };
+            let from = match container.started {
+                Some(started) if started >= how.begun => started - BEFORE_START,
+                _ => how.begun,
+            };
             let options = ReaderOptions {
-                since: since.or(container.started.map(|at| at - BEFORE_START)),
+                since: Some(from),
                 ..ReaderOptions::default()
             };
             if followed.add(source, options).is_ok() {
@@ -103,7 +109,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
             }
         }
     };
-    add(&containers, None);
+    add(&containers);
     let (mut looked, mut stopping) = (
         Instant::now(),
         None::<thread::JoinHandle<Result<(), CommandError>>>,
@@ -133,7 +139,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
         }
         looked = Instant::now();
         let now = ps::list(global, name)?;
-        add(&now, None);
+        add(&now);
         for container in now.iter().filter(|c| !c.one_off) {
             if let (Phase::Exited(code), false) = (container.phase, container.restarting) {
                 if ended.insert(container.id.clone(), code).is_none() {

@@ -140,6 +140,7 @@ pub struct Up {
 /// # Errors
 /// Mistakes of the project file; what the engine reports.
 pub(super) fn up(global: &Global, args: &Up) -> Outcome {
+    let begun = crate::engine::events::now();
     let mut wanted = wanted(global, &args.common)?;
     wanted.no_deps = args.no_deps;
     wanted.no_start = args.no_start;
@@ -166,6 +167,7 @@ pub(super) fn up(global: &Global, args: &Up) -> Outcome {
         watch_beside(global, &project, &args.common.services)?;
     }
     let follow = attached::Attached {
+        begun,
         services: shown(&project, args),
         timestamps: args.timestamps,
         prefix: !args.no_log_prefix,
