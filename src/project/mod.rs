@@ -177,7 +177,9 @@ fn resolve_into(options: &LoadOptions, skip: Skip, report: &mut Report) -> Optio
     if drafter.broken {
         return None;
     }
-    if !skip.interpolation {
+    if skip.interpolation {
+        recipes::keep(&mut root);
+    } else {
         recipes::expand(&mut root, &scope.directory, &disk, drafter.report);
     }
     let (files, variables) = (drafter.read.clone(), std::mem::take(&mut drafter.variables));

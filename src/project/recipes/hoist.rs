@@ -36,6 +36,29 @@ pub(in crate::project) fn keys(service: &mut Node) {
     map.extend(moved);
 }
 
+/// Moves the keys back into `x-banyan`, where types are not expanded because variables are not known.
+pub(in crate::project) fn keep(root: &mut Node) {
+    let services = root.get_mut("services").and_then(Node::as_map_mut);
+    for entry in services.into_iter().flatten().map(|(_, entry)| entry) {
+        let Some(map) = entry.node.as_map_mut() else {
+            continue;
+        };
+        let moved: Map = KEYS
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), map.shift_remove(*key)?)))
+            .collect();
+        let Some(span) = moved.values().next().map(|first| first.key) else {
+            continue;
+        };
+        let own = map
+            .entry("x-banyan".into())
+            .or_insert_with(|| Entry::new(span, Node::map(Map::new(), span)));
+        if let Some(own) = own.node.as_map_mut() {
+            own.extend(moved);
+        }
+    }
+}
+
 /// Makes the paths of every service of a checked document absolute: `template`, `add`, and scripts that are files.
 pub(in crate::project) fn settle(
     document: &mut Node,

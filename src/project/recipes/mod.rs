@@ -13,7 +13,7 @@ mod service;
 mod sort;
 mod stage;
 
-pub(super) use hoist::{KEYS, keys, settle};
+pub(super) use hoist::{KEYS, keep, keys, settle};
 
 use super::{
     canonical,

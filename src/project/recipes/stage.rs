@@ -155,7 +155,15 @@ fn packages(name: &str, node: &Node, report: &mut Report) -> Vec<String> {
             && text
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "+-.:=~_/".contains(c));
-        if good {
+        if let Some(rest) = text.strip_prefix("php5-") {
+            // Files of gaudi's time name them so.
+            let today = format!("php-{rest}");
+            report.warning(
+                item.span,
+                format!("`apt_get` of `{name}`: `{text}` is `{today}` in Debian bookworm"),
+            );
+            packages.push(today);
+        } else if good {
             packages.push(text.to_owned());
         } else {
             report.error(

@@ -121,6 +121,26 @@ services:
 }
 
 #[test]
+fn a_type_is_inherited_with_its_companions() {
+    let (project, warnings) = loaded(&[(
+        "compose.yaml",
+        "
+services:
+  base: {type: python, apt_get: [git], custom: {pip_modules: [flask]}, profiles: [never]}
+  one: {extends: base, after_script: echo one, apt_get: [vim], profiles: [never]}
+  old: {type: php-fpm, apt_get: [php5-gd]}
+",
+    )]);
+    let text = dockerfile(&project, "one");
+    assert!(text.contains("git vim") && text.contains("flask"), "{text}");
+    assert!(dockerfile(&project, "old").contains("recommends php-gd"));
+    assert_eq!(
+        warnings,
+        ["`apt_get` of `old`: `php5-gd` is `php-gd` in Debian bookworm"]
+    );
+}
+
+#[test]
 fn what_the_project_file_says_wins_over_the_recipe() {
     let (project, _) = loaded(&[
         (
@@ -332,6 +352,25 @@ fn an_ejected_recipe_is_the_same_as_the_type() {
     let (a, b) = (dockerfile(&project, "a"), dockerfile(&project, "b"));
     assert!(b.contains("maxmemory 1M") && b.contains("apt-get") && !a.contains("maxmemory"));
     assert_eq!(service(&project, "b").ready, Some(Ready::Tcp(6379)));
+}
+
+#[test]
+fn types_stay_as_they_are_where_variables_do() {
+    let options = crate::project::LoadOptions {
+        stdin: Some("services: {a: {type: redis, custom: {password: $SECRET}}}".to_owned()),
+        files: vec!["-".into()],
+        working_dir: "/".into(),
+        project_name: Some("p".into()),
+        ..Default::default()
+    };
+    let skip = crate::project::Skip {
+        interpolation: true,
+        ..Default::default()
+    };
+    let (resolved, _) = crate::project::resolve(&options, skip).expect("a project");
+    let own = &resolved.to_compose()["services"]["a"]["x-banyan"];
+    assert_eq!(own["type"], "redis");
+    assert_eq!(own["custom"]["password"], "$SECRET");
 }
 
 #[test]
