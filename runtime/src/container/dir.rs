@@ -37,14 +37,14 @@ pub(crate) mod paths {
     }
     /// `/etc/NAME` of the container.
     pub(crate) fn file(state: &Path, name: &str) -> PathBuf {
-        state.join("etc").join(name)
+        state.join(format!("etc-{name}"))
     }
     pub(crate) fn socket(run: &Path) -> PathBuf {
         run.join(SOCKET)
     }
-    /// An empty directory; `/` is mounted on it, in the container's mount namespace only.
-    pub(crate) fn mount_point(run: &Path) -> PathBuf {
-        run.join("root")
+    /// `/` is mounted on it, in the container's mount namespace only, where nobody needs the directory itself.
+    pub(crate) fn mount_point(run: &Path) -> &Path {
+        run
     }
 }
 
@@ -72,7 +72,6 @@ impl ContainerDir {
         };
         private(&self.state)?;
         private(&self.log())?;
-        private(&self.run)?;
-        private(&paths::mount_point(&self.run))
+        private(&self.run)
     }
 }

@@ -248,7 +248,10 @@ pub(super) fn write_files(
     let text = serde_json::to_vec(settings)
         .map_err(std::io::Error::from)
         .map_err(fail(paths::settings(&dir.state)))?;
-    replace(&paths::settings(&dir.state), &text).map_err(fail(paths::settings(&dir.state)))?;
+    // Whoever reserved the container has written them.
+    if !std::fs::read(paths::settings(&dir.state)).is_ok_and(|there| there == text) {
+        replace(&paths::settings(&dir.state), &text).map_err(fail(paths::settings(&dir.state)))?;
+    }
     let record = Record::planned(&settings.id, cgroup).and_then(|record| record.write(&dir.state));
     record.map_err(fail(paths::record(&dir.state)))?;
     let files = &settings.files;
@@ -282,13 +285,7 @@ impl ContainerDir {
 
 /// Files a container sees must be readable for all of its users, whatever our umask.
 pub(super) fn write_visible(path: &Path, content: &str) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-    if let Some(parent) = path.parent() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(parent)?;
-    }
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     // In place: a running container has this very file mounted.
     let mut file = std::fs::OpenOptions::new()
         .write(true)

@@ -191,7 +191,7 @@ fn mount_everything(plan: &Plan, settings: &Settings, grants: Option<OwnedFd>) -
     let host_devices = rootfs::HostNodes::open(settings.literal().is_some() || mapped);
     let mut sources = rootfs::open_shared_sources(&settings.mounts)?;
     rootfs::cut_off(settings.literal().and_then(|bundle| bundle.propagation))?;
-    let tree = rootfs::prepare_root(&settings.root, &paths::mount_point(&plan.run))?;
+    let tree = rootfs::prepare_root(&settings.root, paths::mount_point(&plan.run))?;
     let files = engine_files(plan, settings);
     let mut file_sources = Vec::new();
     if mapped {

@@ -66,6 +66,8 @@ pub(crate) fn run(launcher: OwnedFd) -> u8 {
     // Leave the launcher's session: its terminal's Ctrl-C is not for us. Fails when we lead a group already: harmless.
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
+    // Executed through a descriptor, we would be called after its number.
+    let _ = rustix::thread::set_name(c"banyan-shim");
     let made = match message::receive::<Request>(&launcher) {
         Ok(Some((Request::Launch(plan), descriptors))) => Shim::launch(*plan, descriptors, launcher.as_fd()),
         Ok(Some((Request::Adopt(adoption), descriptors))) => {
@@ -430,7 +432,9 @@ impl Shim {
                 Some(channel) => {
                     // Should we be killed, it shows whether the program may have run. The folder is ours, so it
                     // can be written, or the disk is full and the container is merely not known to have run.
-                    let _ = std::fs::File::create(paths::lifted(&self.plan.run));
+                    // A second name of our socket: cheaper than a file of its own.
+                    let (socket, lifted) = (paths::socket(&self.plan.run), paths::lifted(&self.plan.run));
+                    let _ = std::fs::hard_link(socket, lifted);
                     let _ = message::send(channel, &InitMessage::Start, &[]);
                 }
                 None => answer(&Reply::Done, &[]),

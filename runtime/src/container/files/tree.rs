@@ -91,7 +91,7 @@ impl ContainerDir {
         clone::unshare(libc::CLONE_FS | clone::CLONE_NEWNS).at(Step::NewNamespace, "mnt")?;
         rustix::process::umask(Mode::empty());
         rootfs::cut_off(None)?;
-        let tree = rootfs::prepare_root(&settings.root, &place)?;
+        let tree = rootfs::prepare_root(&settings.root, place)?;
         if scope == Scope::Mounted {
             rootfs::mount_user(&tree, &lasting(&settings.mounts), &[])?;
         }
