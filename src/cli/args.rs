@@ -211,6 +211,9 @@ pub enum Command {
     /// A project's engine
     #[command(hide = true)]
     Engine(engine::Engine),
+    /// Who holds the network of a single container
+    #[command(hide = true, name = crate::engine::alone::COMMAND)]
+    Attendant(engine::Attendant),
 }
 
 impl Command {
@@ -308,5 +311,6 @@ pub fn run(cli: &Cli) -> Outcome {
         ))),
         Command::Version(args) => small::version(args),
         Command::Engine(args) => engine::run(args),
+        Command::Attendant(args) => engine::attend(args),
     }
 }

@@ -9,6 +9,7 @@
 //! 5. [`keeper`] watches one running container each: its end, its restarts, its health.
 //! 6. [`record`], [`events`] and [`observe`] are what is kept and how it is read back; [`damaged`] what a bad disk left.
 
+pub mod alone;
 pub mod building;
 pub mod capture;
 pub mod damaged;

@@ -99,7 +99,7 @@ fn lock_or_other(roots: &Roots, project: &ProjectName) -> io::Result<Option<File
 
 /// Takes the lock at `path`; `None` when somebody else has it. The last engine of a project removes the file, so a lock
 /// on a file that is no longer there is no lock.
-fn take_lock(path: &Path) -> io::Result<Option<File>> {
+pub(super) fn take_lock(path: &Path) -> io::Result<Option<File>> {
     use std::os::unix::fs::MetadataExt;
     loop {
         let folder = path.parent().unwrap_or(Path::new("/"));

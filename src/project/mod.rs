@@ -51,6 +51,8 @@ mod validate;
 mod words;
 mod yaml;
 
+pub use short::published_ports;
+
 pub use diagnostic::{Diagnostic, Diagnostics, Excerpt, Related, Severity};
 pub use find::NAMES as FILE_NAMES;
 pub use interpolate::Variable;

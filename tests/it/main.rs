@@ -33,6 +33,7 @@ mod registries;
 mod run;
 mod secrets;
 mod shared_networks;
+mod single_network;
 mod system;
 mod terminal;
 mod up;

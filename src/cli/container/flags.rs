@@ -56,9 +56,27 @@ pub(super) struct Flags {
     /// NIS domain name
     #[arg(long, value_name = "NAME")]
     pub(super) domainname: Option<String>,
-    /// Network: none, host, or container:NAME
-    #[arg(long, alias = "net", value_name = "MODE", default_value = "none")]
-    pub(super) network: String,
+    /// Network: bridge, none, host, container:NAME, or one made by `network create` (repeatable); bridge unless --rootfs
+    #[arg(long, alias = "net", value_name = "NETWORK")]
+    pub(super) network: Vec<String>,
+    /// One more name on its networks
+    #[arg(long, alias = "net-alias", value_name = "NAME")]
+    pub(super) network_alias: Vec<String>,
+    /// IPv4 address on its network
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip: Option<std::net::Ipv4Addr>,
+    /// IPv6 address on its network
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ip6: Option<std::net::Ipv6Addr>,
+    /// MAC address on its network
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) mac_address: Option<String>,
+    /// Port of the host that leads to it: [ADDRESS:][HOST:]PORT[/udp]
+    #[arg(short, long, value_name = "[ADDRESS:][HOST:]PORT[/PROTOCOL]")]
+    pub(super) publish: Vec<String>,
+    /// Publish every port its image names, each at a free port of the host
+    #[arg(short = 'P', long)]
+    pub(super) publish_all: bool,
     /// Processes: host or container:NAME
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub(super) pid: String,

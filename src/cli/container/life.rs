@@ -7,7 +7,10 @@ use super::{
     run::at_barrier,
     value,
 };
-use crate::cli::{CommandError, Exit, Outcome};
+use crate::{
+    cli::{CommandError, Exit, Outcome},
+    engine::alone::settle,
+};
 use banyan_runtime::{
     cgroup::Resources,
     container::{Container, ContainerError, Created, Exit as End, Found, Running},
@@ -164,7 +167,7 @@ impl Stop {
     pub(super) fn restart(&self, registry: &Registry) -> Outcome {
         each(&self.names, registry, |entry| {
             self.stop(&entry, registry)?;
-            let Some(created) = at_barrier(&entry)? else {
+            let Some(created) = at_barrier(&entry, registry)? else {
                 return Ok(());
             };
             created.start().map(drop).map_err(|error| {
@@ -202,6 +205,7 @@ impl Stop {
             }
             container.wait(Some(Duration::from_secs(10))).map_err(&failed)?;
         }
+        settle(&registry.roots, &entry.settings.id);
         after_end(entry, registry)
     }
 }

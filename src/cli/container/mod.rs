@@ -2,18 +2,19 @@
 //!
 //! 1. [`flags`]: what may be typed for `run` and `create`; [`resolve`] turns it into the runtime's settings.
 //! 2. [`registry`]: containers by name or id, on disk.
-//! 3. [`run`]: create, start, attach, and the exit status; [`exec`] the same for additional processes.
+//! 3. [`run`]: create, start, attach, and the exit status; [`exec`] the same for additional processes. [`network`]: the
+//!    networks and ports of one, held by its attendant (`engine::alone`).
 //! 4. [`life`]: stop, kill, restart, remove, pause, wait, update. [`show`]: ls, inspect, logs, top, stats. [`files`]: cp,
 //!    export, diff. [`commit`]: an image out of a container.
 //!
-//! Deliberately absent: networks (a single container has none, the host's, or another container's), restart policies
-//! and health checks: those need somebody who stays, which is a project's engine.
+//! Deliberately absent: restart policies and health checks, which are a project's.
 
 mod commit;
 mod exec;
 pub(in crate::cli) mod files;
 mod flags;
 mod life;
+mod network;
 mod registry;
 mod resolve;
 mod run;

@@ -3,6 +3,7 @@
 use super::refuse;
 use crate::{
     cli::{Cli, CommandError, Exit},
+    engine::alone::{clean_up, lock_path},
     state::{Roots, User},
 };
 use banyan_runtime::{
@@ -118,9 +119,16 @@ impl Registry {
 
     /// Removes a container and gives up its claim on its image.
     pub(super) fn remove(&self, dir: &ContainerDir, force: bool) -> Result<(), ContainerError> {
-        remove(dir, force)?;
-        // What the claim protected is gone; a claim that cannot be given up only keeps an image longer.
         let id = dir.state.file_name().unwrap_or_default().to_string_lossy();
+        // Who holds its network, if anybody does; looked for before its folder goes.
+        let attendant = File::open(lock_path(&self.roots, &id));
+        remove(dir, force)?;
+        if let Ok(attendant) = attendant {
+            // It sees the end by itself, and gives everything back before it ends.
+            let _ = attendant.lock();
+            clean_up(&self.roots, &id);
+        }
+        // What the claim protected is gone; a claim that cannot be given up only keeps an image longer.
         let released = Store::open(&self.roots.images()).and_then(|store| store.release(&id));
         if let Err(error) = released {
             tracing::warn!(%error, container = %id, "its image stays claimed");

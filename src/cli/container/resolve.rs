@@ -2,6 +2,7 @@
 
 use super::{
     flags::Flags,
+    network::{Mode, mode, remember},
     refuse,
     registry::{Registry, short},
     value,
@@ -85,7 +86,8 @@ pub(super) fn resolve(flags: &Flags, registry: &Registry) -> Result<Settings, Co
     };
     settings.shm_size = flags.shm_size.or(settings.shm_size);
     process(flags, &base.config, &mut settings)?;
-    namespaces(flags, registry, &mut settings)?;
+    let network = mode(flags, &base.config, registry)?;
+    namespaces(flags, &network, registry, &mut settings)?;
     security(flags, &mut settings)?;
     settings.resources = resources(flags);
     settings.mounts = mounts(flags, &base.config, registry, &id)?;
@@ -95,7 +97,17 @@ pub(super) fn resolve(flags: &Flags, registry: &Registry) -> Result<Settings, Co
         .map(|text| device(text))
         .collect::<Result<_, _>>()?;
     settings.device_rules.clone_from(&flags.device_cgroup_rule);
-    settings.files = files(flags, &settings)?;
+    let host_names;
+    (settings.files, host_names) = files(flags, &settings)?;
+    match network {
+        Mode::Networks(wish) => remember(wish, host_names, &mut settings)?,
+        Mode::Namespace(_) if host_names.is_empty() => {}
+        Mode::Namespace(word) => {
+            return Err(refuse(format!(
+                "`host-gateway` means nothing with --network {word}"
+            )));
+        }
+    }
     for (key, text) in &flags.log_opt {
         match key.as_str() {
             "max-size" => settings.log.max_size = Some(value::bytes(text).map_err(refuse)?),
@@ -241,7 +253,12 @@ fn set_variable(list: &mut Vec<String>, text: &str) {
     }
 }
 
-fn namespaces(flags: &Flags, registry: &Registry, settings: &mut Settings) -> Result<(), CommandError> {
+fn namespaces(
+    flags: &Flags,
+    network: &Mode,
+    registry: &Registry,
+    settings: &mut Settings,
+) -> Result<(), CommandError> {
     let choose = |flag: &str, word: &str, kind: &str| -> Result<Namespace, CommandError> {
         match word {
             "host" => Ok(Namespace::Host),
@@ -254,12 +271,11 @@ fn namespaces(flags: &Flags, registry: &Registry, settings: &mut Settings) -> Re
             },
         }
     };
-    if flags.network == "bridge" || flags.network == "default" {
-        return Err(refuse("single containers have no bridged network")
-            .hint("use --network none, host or container:NAME, or a project file"));
-    }
     let namespaces = &mut settings.namespaces;
-    namespaces.net = choose("network", &flags.network, "net")?;
+    namespaces.net = match network {
+        Mode::Namespace(word) => choose("network", word, "net")?,
+        Mode::Networks(_) => Namespace::Private,
+    };
     namespaces.pid = choose("pid", &flags.pid, "pid")?;
     namespaces.ipc = choose("ipc", &flags.ipc, "ipc")?;
     namespaces.uts = choose("uts", &flags.uts, "uts")?;
@@ -578,7 +594,8 @@ fn device(text: &str) -> Result<Device, CommandError> {
 }
 
 /// The files Docker keeps for a container. With the host's network its name service files are the host's.
-fn files(flags: &Flags, settings: &Settings) -> Result<Files, CommandError> {
+/// Gives the names of `host-gateway` too, whose address is not known yet.
+fn files(flags: &Flags, settings: &Settings) -> Result<(Files, Vec<String>), CommandError> {
     let host_network = settings.namespaces.net == Namespace::Host;
     let mut hosts = if host_network {
         fs_err::read_to_string("/etc/hosts").unwrap_or_default()
@@ -587,10 +604,15 @@ fn files(flags: &Flags, settings: &Settings) -> Result<Files, CommandError> {
          ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
             .to_owned()
     };
+    let mut host_names = Vec::new();
     for text in &flags.add_host {
         let (name, address) = text
             .split_once([':', '='])
             .ok_or_else(|| refuse(format!("`{text}` is no host: write NAME:ADDRESS")))?;
+        if address == "host-gateway" {
+            host_names.push(name.to_owned());
+            continue;
+        }
         let address: std::net::IpAddr = address
             .trim_matches(['[', ']'])
             .parse()
@@ -613,9 +635,10 @@ fn files(flags: &Flags, settings: &Settings) -> Result<Files, CommandError> {
     if !flags.dns_option.is_empty() {
         let _ = writeln!(resolv, "options {}", flags.dns_option.join(" "));
     }
-    Ok(Files {
+    let files = Files {
         hosts: Some(hosts),
         resolv_conf: Some(resolv),
         hostname: Some(format!("{}\n", settings.host_name())),
-    })
+    };
+    Ok((files, host_names))
 }

@@ -2,11 +2,14 @@
 
 use super::{
     flags::Flags,
-    print_line,
+    network, print_line,
     registry::{Entry, Registry},
     resolve::{AUTO_REMOVE, IMAGE_ID, resolve},
 };
-use crate::cli::{CommandError, Exit, Outcome};
+use crate::{
+    cli::{CommandError, Exit, Outcome},
+    engine::alone::{ANNOTATION, settle},
+};
 use banyan_runtime::{
     container::{
         Container, ContainerDir, ContainerError, Created, Extras, Found, LaunchError, Running, Settings,
@@ -71,7 +74,7 @@ pub struct Attach {
 impl Run {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         let (settings, dir) = prepare(&self.flags, registry, self.rm, self.detach)?;
-        let created = match create(&settings, &dir) {
+        let created = match create(&settings, &dir, registry) {
             Ok(created) => created,
             // Nothing of a container that never was may be left.
             Err(error) => return Err(undo(registry, &dir, error)),
@@ -87,6 +90,7 @@ impl Run {
             };
         }
         let result = start_attached(created, &settings, settings.process.stdin);
+        settle(&registry.roots, &settings.id);
         // A container that could not be started is of no use to anybody.
         if self.rm || result.is_err() {
             registry.remove(&dir, true).map_err(|error| {
@@ -100,7 +104,7 @@ impl Run {
 impl Create {
     pub(super) fn run(&self, registry: &Registry) -> Outcome {
         let (settings, dir) = prepare(&self.flags, registry, false, false)?;
-        match create(&settings, &dir) {
+        match create(&settings, &dir, registry) {
             Ok(_) => {
                 print_line(&settings.id);
                 Ok(Exit::Success)
@@ -120,7 +124,7 @@ impl Start {
         }
         for name in &self.names {
             let entry = registry.find(name)?;
-            let Some(created) = at_barrier(&entry)? else {
+            let Some(created) = at_barrier(&entry, registry)? else {
                 // Already running: as Docker, no error.
                 print_line(name);
                 continue;
@@ -138,7 +142,10 @@ impl Start {
 }
 
 /// The container at its barrier, created anew when it has stopped; `None` when it runs.
-pub(super) fn at_barrier(entry: &Entry) -> Result<Option<Container<Created>>, CommandError> {
+pub(super) fn at_barrier(
+    entry: &Entry,
+    registry: &Registry,
+) -> Result<Option<Container<Created>>, CommandError> {
     match entry.found()? {
         Found::Running(_) => Ok(None),
         Found::Created(container) => Ok(Some(container)),
@@ -154,9 +161,11 @@ pub(super) fn at_barrier(entry: &Entry) -> Result<Option<Container<Created>>, Co
             give_up(&entry.dir).map_err(|error| {
                 CommandError::caused(Exit::Host, "cannot end what waits for nobody", &error)
             })?;
-            create(&entry.settings, &entry.dir).map(Some)
+            create(&entry.settings, &entry.dir, registry).map(Some)
         }
-        Found::Stopped(_) | Found::Lost | Found::Never => create(&entry.settings, &entry.dir).map(Some),
+        Found::Stopped(_) | Found::Lost | Found::Never => {
+            create(&entry.settings, &entry.dir, registry).map(Some)
+        }
     }
 }
 
@@ -227,7 +236,14 @@ fn claim_image(settings: &Settings, registry: &Registry) -> Result<(), CommandEr
     store.lease(&settings.id, image).map_err(|error| failed(&error))
 }
 
-fn create(settings: &Settings, dir: &ContainerDir) -> Result<Container<Created>, CommandError> {
+fn create(
+    settings: &Settings,
+    dir: &ContainerDir,
+    registry: &Registry,
+) -> Result<Container<Created>, CommandError> {
+    if settings.annotations.contains_key(ANNOTATION) {
+        return network::create(settings, dir, registry);
+    }
     Registry::launcher()?
         .create(settings, dir, Extras::default())
         .map_err(|error| launch_error(settings, &error))

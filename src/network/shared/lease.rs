@@ -25,6 +25,9 @@ pub struct Lease<'a> {
     pub aside: &'a [IpAddr],
 }
 
+/// What the names of members begin with that are single containers; their ids follow.
+pub const ALONE: &str = "container-";
+
 /// Project → place → addresses.
 type Leases = BTreeMap<String, BTreeMap<String, Vec<IpAddr>>>;
 
@@ -94,8 +97,8 @@ impl Locked {
     /// # Errors
     /// The file system's refusal.
     pub fn release(&mut self, project: &str, place: Option<&str>) -> Result<(), SharedError> {
+        let before = self.all_leases()?;
         let mut leases = self.leases()?;
-        let before = leases.clone();
         if let (Some(place), Some(places)) = (place, leases.get_mut(project)) {
             places.remove(place);
         }
@@ -121,6 +124,9 @@ impl Locked {
             users.entry(member.project).or_default();
         }
         let say = |(project, places): (String, BTreeSet<String>)| {
+            if let Some(id) = project.strip_prefix(ALONE) {
+                return format!("container `{}`", id.get(..12).unwrap_or(id));
+            }
             let places: Vec<_> = places.into_iter().collect();
             if places.is_empty() {
                 format!("project `{project}`")
@@ -131,15 +137,25 @@ impl Locked {
         Ok(users.into_iter().map(say).collect())
     }
 
-    /// All leases of projects that exist. A project's record is written before it gets an address and removed after its
-    /// last container, so without one a lease is what a crash left.
+    /// All leases of projects, and of containers without one, that exist. A project's record is written before it gets an
+    /// address and removed after its last container, so without one a lease is what a crash left.
     fn leases(&self) -> Result<Leases, SharedError> {
-        let read = read_record::<Leases>(&file(&self.roots, self.name()));
-        let mut leases = read
-            .map_err(SharedError::io("read", self.name()))?
-            .unwrap_or_default();
-        leases.retain(|project, _| self.roots.projects().join(project).join("project.json").exists());
+        let mut leases = self.all_leases()?;
+        leases.retain(|project, _| {
+            self.roots.projects().join(project).join("project.json").exists()
+                || project
+                    .strip_prefix(ALONE)
+                    .is_some_and(|id| self.roots.container(id).exists())
+        });
         Ok(leases)
+    }
+
+    /// What is written down.
+    fn all_leases(&self) -> Result<Leases, SharedError> {
+        let read = read_record::<Leases>(&file(&self.roots, self.name()));
+        Ok(read
+            .map_err(SharedError::io("read", self.name()))?
+            .unwrap_or_default())
     }
 
     fn write_leases(&self, leases: &Leases) -> Result<(), SharedError> {

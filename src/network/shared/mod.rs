@@ -23,7 +23,7 @@ mod lease;
 mod member;
 
 pub use definition::Definition;
-pub use lease::Lease;
+pub use lease::{ALONE, Lease};
 pub use member::{Member, MemberContainer};
 
 use super::address::{AddressError, NetworkPlan, plan_networks};
@@ -171,6 +171,38 @@ impl SharedNetworks {
         if TAKEN.contains(&name.as_str()) {
             return Err(SharedError::Taken { name });
         }
+        self.make(wanted, avoid, id, created)
+    }
+
+    /// Makes the network that containers without a project are on when they name none, unless it is there.
+    ///
+    /// # Errors
+    /// As [`SharedNetworks::create`].
+    pub fn ensure_default(
+        &self,
+        wanted: Network,
+        avoid: &[Subnet],
+        id: String,
+        created: i64,
+    ) -> Result<(), SharedError> {
+        if self.find(&wanted.name).is_ok() {
+            return Ok(());
+        }
+        match self.make(wanted, avoid, id, created) {
+            // Somebody else was faster.
+            Err(SharedError::Exists { .. }) => Ok(()),
+            made => made.map(drop),
+        }
+    }
+
+    fn make(
+        &self,
+        wanted: Network,
+        avoid: &[Subnet],
+        id: String,
+        created: i64,
+    ) -> Result<Definition, SharedError> {
+        let name = checked(&wanted.name)?.to_owned();
         let made = SharedError::io("make", &name);
         let folder = self.roots.networks();
         let place = self.roots.network(&name);

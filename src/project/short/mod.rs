@@ -1,5 +1,6 @@
 //! The short forms of ports and mounts.
 
+use crate::model::{Protocol, PublishVia, PublishedPort};
 use std::net::IpAddr;
 
 /// One published port, as its long form says it.
@@ -105,6 +106,32 @@ pub(crate) fn ports(text: &str) -> Result<Vec<Port>, Wrong> {
     // docker sorts the ports of one range as text.
     list.sort_by_cached_key(|port| port.target.to_string());
     Ok(list)
+}
+
+/// Published ports as `-p` of `container run` names them, in the form a project file has too.
+///
+/// # Errors
+/// What is wrong with the text, and what to write instead.
+pub fn published_ports(text: &str) -> Result<Vec<PublishedPort>, (String, Option<String>)> {
+    let told = |wrong: Wrong| (wrong.message, wrong.hint);
+    let lowered = |port: Port| {
+        let published = match port.published.as_str() {
+            "" => None,
+            text => Some(range(text, text).map_err(told)?).filter(|range| *range != (0, 0)),
+        };
+        Ok(PublishedPort {
+            host_ip: port.host_ip.parse().ok(),
+            published,
+            target: port.target,
+            protocol: match port.protocol.as_str() {
+                "tcp" => Protocol::Tcp,
+                "udp" => Protocol::Udp,
+                other => return Err((format!("the protocol `{other}` cannot be published"), None)),
+            },
+            via: PublishVia::Relay,
+        })
+    };
+    ports(text).map_err(told)?.into_iter().map(lowered).collect()
 }
 
 /// `80` or `80-90`.

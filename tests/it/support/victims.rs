@@ -3,7 +3,7 @@
 use super::Root;
 use std::process::Command;
 
-/// Process ids of a root's engines (`engine`) or shims (`banyan-shim`).
+/// Process ids of a root's engines (`engine`), attendants (`container-attendant`) or shims (`banyan-shim`).
 pub(crate) fn processes_of(root: &Root, kind: &str) -> Vec<String> {
     let mark = root.path().display().to_string();
     let mut found = Vec::new();
@@ -14,6 +14,7 @@ pub(crate) fn processes_of(root: &Root, kind: &str) -> Vec<String> {
         };
         let ours = match kind {
             "engine" => command.contains("\0engine\0") && command.contains(&mark),
+            "container-attendant" => command.contains("\0container-attendant\0") && command.contains(&mark),
             // A shim's command line names nothing, but it holds files of the root.
             _ => {
                 command.starts_with(kind)
