@@ -9,6 +9,7 @@
 mod support;
 
 mod data;
+mod examples;
 mod init;
 mod more;
 mod web;

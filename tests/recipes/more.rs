@@ -6,7 +6,7 @@ use crate::support::{Ran, free_port};
 use std::{fs, io::Read as _, io::Write as _, net::TcpStream};
 
 /// Head and body.
-fn answer(port: u16, path: &str) -> String {
+pub(super) fn answer(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
     let mut text = Vec::new();

@@ -1,0 +1,2 @@
+answered by <?= $_SERVER['SERVER_ADDR'] ?>
+
