@@ -10,6 +10,7 @@ use crate::{
     model::{FileSource, Project, ServiceName, SshAgent},
     plan::Phase,
 };
+use banyan_runtime::build::remote::{GIT_VARIABLES, Remote};
 use clap::Args;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -500,8 +501,23 @@ fn referred_environment(project: &Project) -> BTreeMap<String, String> {
         FileSource::Environment(name) => Some(name),
         _ => None,
     });
+    // Whoever fetches a remote context is the caller, not the engine's first one.
+    let remote = project
+        .services
+        .values()
+        .filter_map(|service| service.image.build.as_ref())
+        .any(|build| {
+            let contexts = std::iter::once(&build.context).chain(build.additional_contexts.values());
+            contexts.into_iter().any(|context| Remote::of(context).is_some())
+        });
+    let git = GIT_VARIABLES
+        .iter()
+        .filter(|_| remote)
+        .map(|name| (*name).to_owned());
     names
-        .filter_map(|name| Some((name.clone(), all.get(name)?.clone())))
+        .cloned()
+        .chain(git)
+        .filter_map(|name| Some((name.clone(), all.get(&name)?.clone())))
         .collect()
 }
 

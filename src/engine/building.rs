@@ -4,15 +4,18 @@
 //! What an image was built from is remembered beside the project as a digest of the Dockerfile, its arguments and the
 //! files of the context that it uses, so that `up` rebuilds when one of them changed, and never asks for `--build`.
 
-use super::{Engine, Outcome, images::Telling, remote};
+use super::{Engine, Outcome, images::Telling};
 use crate::{
     api::wire::{Failure, Fault},
     model::{Build, FileSource, Project, Service, hash_of},
     state::{read_record, write_record},
 };
 use banyan_runtime::{
-    build::{self, BuildError, BuildRequest, RunNetwork},
-    image::{Image, Reference},
+    build::{
+        self, BuildError, BuildRequest, RunNetwork,
+        remote::{GIT_VARIABLES, Remote, RemoteError},
+    },
+    image::{Image, Platform, Progress, Reference, Silent},
     network::{Outbound, UplinkError, resolv_conf::ResolvConf},
     registry::Credentials,
 };
@@ -55,11 +58,17 @@ pub fn is_current(
     if built.image != image.id.to_string() {
         return Ok(false);
     }
-    if remote::is_remote(&section.context) {
-        return Ok(built.inputs == remote_inputs(section));
+    // A server that does not answer is no reason to build anew, or not to start what is here.
+    let contexts = std::iter::once(&section.context).chain(section.additional_contexts.values());
+    for context in contexts {
+        match fetched(engine, context, &Silent) {
+            Err(error) if error.is_out_of_reach() => return Ok(true),
+            Err(error) => return Err(unreachable_context(service, context, &error)),
+            Ok(_) => {}
+        }
     }
     let credentials = Credentials::none();
-    let mut request = request(engine, project, service, section, &credentials)?;
+    let mut request = request(engine, project, service, section, &credentials, &Silent)?;
     // Nothing is run for a digest, but the kind of network counts in it.
     let closed = || Err(UplinkError::NoRange);
     request.network = network(section, &closed);
@@ -88,25 +97,11 @@ pub fn build(
             Ok(outbound.get_or_init(|| made))
         }
     };
-    let mut request = request(engine, project, service, section, &credentials)?;
-    let fetched = if remote::is_remote(&section.context) {
-        let place = engine.roots.images().join("contexts");
-        Some(remote::fetch(service, section, &place)?)
-    } else {
-        None
-    };
-    if let Some(fetched) = &fetched {
-        request.context.clone_from(&fetched.folder);
-    }
+    let mut request = request(engine, project, service, section, &credentials, progress)?;
     request.network = network(section, &open);
     request.resolv_conf = ResolvConf::from_host(&host).map(|servers| servers.render());
     // Taken before the build: a file that changes meanwhile makes the next `up` build again.
-    let inputs = match &fetched {
-        Some(_) => remote_inputs(section),
-        None => build::inputs_digest(&request, &engine.store)
-            .map_err(|error| failed(service, &error))?
-            .to_string(),
-    };
+    let inputs = build::inputs_digest(&request, &engine.store).map_err(|error| failed(service, &error))?;
     let image = build::build(&request, &engine.store, progress).map_err(|error| failed(service, &error))?;
     for name in std::iter::once(&service.image.name).chain(&section.tags) {
         let reference: Reference = name.parse().map_err(|error| {
@@ -123,7 +118,7 @@ pub fn build(
             .map_err(|error| Failure::caused(Fault::Host, format!("cannot name image `{name}`"), &error))?;
     }
     let built = Built {
-        inputs,
+        inputs: inputs.to_string(),
         image: image.id.to_string(),
     };
     write_record(&record_path(engine, service), &built).map_err(|error| {
@@ -134,11 +129,6 @@ pub fn build(
         )
     })?;
     Ok(image)
-}
-
-/// What stands for the inputs of a build whose context is elsewhere.
-fn remote_inputs(section: &Build) -> String {
-    format!("remote:{}", hash_of(section))
 }
 
 /// The network of `RUN` steps.
@@ -153,6 +143,67 @@ fn network<'a>(
     }
 }
 
+/// The folder of a remote context, fetched unless it is here; `None`: the context is none.
+fn fetched(engine: &Engine, context: &str, progress: &dyn Progress) -> Result<Option<PathBuf>, RemoteError> {
+    let Some(remote) = Remote::of(context) else {
+        return Ok(None);
+    };
+    let environment = {
+        let all = super::lock(&engine.environment);
+        let pair = |name: &&str| Some(((*name).to_owned(), all.get(*name)?.clone()));
+        GIT_VARIABLES.iter().filter_map(pair).collect()
+    };
+    let fetched = remote.fetch(&engine.store, &environment, progress)?;
+    Ok(Some(fetched.folder))
+}
+
+fn unreachable_context(service: &Service, context: &str, error: &RemoteError) -> Box<Failure> {
+    let what = format!(
+        "cannot fetch `{context}`, which service `{}` is built from",
+        service.name
+    );
+    let place = service
+        .places
+        .get("build.context")
+        .or(service.places.get("build"));
+    let failure = Failure::caused(Fault::Asked, what, error).at(place.or(service.place.as_ref()));
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// What is built for: the service's platform; of several in `build.platforms`, this machine's, which is the one that runs here.
+fn platform(service: &Service, section: &Build) -> Outcome<Platform> {
+    let wanted = match &service.platform {
+        Some(one) => std::slice::from_ref(one),
+        None => section.platforms.as_slice(),
+    };
+    let mut all = Vec::new();
+    for text in wanted {
+        all.push(text.parse::<Platform>().map_err(|error| {
+            let place = service.places.get("build.platforms").or(service.place.as_ref());
+            Failure::caused(Fault::ProjectFile, format!("service `{}`", service.name), &error).at(place)
+        })?);
+    }
+    let host = Platform::host();
+    if all.is_empty() || all.iter().any(|platform| host.accepts(platform)) {
+        return Ok(host);
+    }
+    if let [one] = all.as_slice() {
+        return Ok(one.clone());
+    }
+    let what = format!(
+        "service `{}` is built for {}, and this machine is {host}",
+        service.name,
+        wanted.join(", ")
+    );
+    let place = service.places.get("build.platforms").or(service.place.as_ref());
+    Err(Failure::new(Fault::ProjectFile, what)
+        .at(place)
+        .hint("say which one with `platform`: a build is for one"))
+}
+
 /// The section as a request.
 fn request<'a>(
     engine: &'a Engine,
@@ -160,6 +211,7 @@ fn request<'a>(
     service: &Service,
     section: &Build,
     credentials: &'a Credentials,
+    progress: &dyn Progress,
 ) -> Outcome<BuildRequest<'a>> {
     let place = || {
         service
@@ -168,7 +220,12 @@ fn request<'a>(
             .or(service.places.get("build"))
             .or(service.place.as_ref())
     };
-    let mut made = BuildRequest::new(section.context.clone().into(), &engine.launcher, credentials);
+    let fetched = |context: &str| {
+        fetched(engine, context, progress).map_err(|error| unreachable_context(service, context, &error))
+    };
+    let context = fetched(&section.context)?.unwrap_or_else(|| section.context.clone().into());
+    let mut made = BuildRequest::new(context, &engine.launcher, credentials);
+    made.platform = platform(service, section)?;
     made.dockerfile = section.dockerfile.clone().into();
     made.inline.clone_from(&section.dockerfile_inline);
     made.args = section
@@ -203,6 +260,7 @@ fn request<'a>(
                 )
             }
         };
+        let context = fetched(&context)?.map_or(context, |folder| folder.display().to_string());
         made.contexts.insert(name.clone(), context);
     }
     for secret in &section.secrets {

@@ -31,7 +31,6 @@ pub mod overlay;
 pub mod pre_start;
 pub mod probing;
 pub mod record;
-pub mod remote;
 pub mod secrets;
 pub mod serve;
 pub mod settings;

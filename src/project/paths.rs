@@ -80,9 +80,8 @@ fn context(node: Option<&mut Node>, base: &Path, home: Option<&str>) {
 /// Whether a build context is no folder of this machine.
 pub(crate) fn is_remote(text: &str) -> bool {
     text.contains("://")
-        || text.starts_with("git@")
-        || text.starts_with("github.com/")
         || text.starts_with("service:")
+        || banyan_runtime::build::remote::Remote::of(text).is_some()
 }
 
 fn path(node: Option<&mut Node>, base: &Path, home: Option<&str>) {

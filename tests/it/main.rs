@@ -30,6 +30,7 @@ mod order;
 mod overlay;
 mod ready;
 mod registries;
+mod remote_context;
 mod run;
 mod secrets;
 mod shared_networks;

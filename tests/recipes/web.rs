@@ -1,4 +1,4 @@
-//! `apache`, `nginx`, `php-fpm`, `mysql`; scripts, and `github`.
+//! `apache`, `nginx`, `php-fpm`, `mysql`; scripts.
 
 use super::{build, page, project, says, shared_root};
 use crate::support::http_get;
@@ -155,58 +155,4 @@ services:
     says(&project, "tool", &["cat", "/tmp/prepared"], "prepared");
     says(&project, "tool", &["file", "/bin/ls"], "ELF 64-bit");
     project.ok(&["down", "-t", "0"]);
-}
-
-#[test]
-fn a_remote_folder_is_fetched_with_git_and_built() {
-    let Some(root) = shared_root() else { return };
-    let git = |folder: &std::path::Path, words: &[&str]| {
-        let mut command = std::process::Command::new("git");
-        command.args([
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=a@b",
-            "-c",
-            "init.defaultBranch=main",
-        ]);
-        command.args(words).current_dir(folder).output()
-    };
-    let place = root.path().join("src/origin");
-    std::fs::create_dir_all(place.join("sub")).unwrap();
-    if git(&place, &["init", "-q"]).is_err() {
-        crate::support::skip("git is not installed; tests/run installs it");
-        return;
-    }
-    let commit = |word: &str| {
-        std::fs::write(place.join("sub/word"), word).unwrap();
-        let dockerfile = "FROM busybox\nCOPY word /word\nCMD [\"cat\", \"/word\"]\n";
-        std::fs::write(place.join("sub/Dockerfile"), dockerfile).unwrap();
-        for words in [&["add", "-A"][..], &["commit", "-qm", "x"]] {
-            assert!(git(&place, words).unwrap().status.success());
-        }
-    };
-    commit("a fig\n");
-    let url = format!("file://{}#main:sub", place.display());
-    let file = format!("services:\n  it: {{type: github, path: '{url}', image: mine}}\n");
-    let project = project(&root, "remote", &file, &[]);
-    let up = |words: &[&str], expected: &str| {
-        let said = project.run(&[&["up"][..], words].concat());
-        assert!(said.stdout.contains(expected), "{}", said.all());
-    };
-    up(&[], "a fig");
-    commit("a date\n");
-    up(&[], "a fig");
-    up(&["--build"], "a date");
-    project.ok(&["down"]);
-    project.rewrite(&file.replace("#main", "#nowhere"));
-    let wrong = project.run(&["up"]);
-    assert!(
-        wrong.code != 0 && wrong.stderr.contains("nowhere"),
-        "{}",
-        wrong.all()
-    );
-    project.ok(&["down"]);
-    let left = std::fs::read_dir(root.path().join("images/contexts")).map_or(0, Iterator::count);
-    assert_eq!(left, 0, "fetched files are gone");
 }

@@ -73,6 +73,16 @@ pub enum StepError {
     /// A value in the Dockerfile that turns out wrong only here.
     #[error("{0}")]
     Value(String),
+    /// A program of another processor.
+    #[error(
+        "`RUN` on {architecture} cannot run here: this machine is {host}, and no interpreter is registered"
+    )]
+    Foreign {
+        /// The image's processor.
+        architecture: String,
+        /// Ours.
+        host: String,
+    },
     /// A file to copy.
     #[error("`{path}` is not in the build context or is left out by `.dockerignore`")]
     NoSource {
@@ -130,6 +140,10 @@ impl BuildError {
                 StepError::Obtain(error) => error.hint(),
                 StepError::NotAllowed { grant, .. } => Some(format!(
                     "if you trust the Dockerfile, grant it with `--allow {grant}` (`build.entitlements: [{grant}]`)"
+                )),
+                StepError::Foreign { host, .. } => Some(format!(
+                    "run it on this machine's own (`FROM --platform=$BUILDPLATFORM`, which is linux/{host}), or register \
+                     qemu with binfmt_misc (Debian's qemu-user-static)"
                 )),
                 StepError::NoSource { .. } => {
                     Some("paths of COPY and ADD are relative to the build context".into())

@@ -179,6 +179,35 @@ pub fn build(
     finish(&built, request, store)
 }
 
+/// Whether programs of this processor run here: its own, the 32-bit one of its family, or one that an interpreter is
+/// registered for (binfmt_misc, kernel's admin-guide/binfmt-misc.rst; with the flag `F`, as only that one works in containers).
+fn runs_here(architecture: &str) -> Result<(), StepError> {
+    let host = Platform::host().architecture;
+    // What `FROM scratch` starts with says nothing.
+    if architecture.is_empty()
+        || architecture == host
+        || matches!((host.as_str(), architecture), ("amd64", "386") | ("arm64", "arm"))
+    {
+        return Ok(());
+    }
+    let name = match architecture {
+        "amd64" => "x86_64",
+        "386" => "i386",
+        "arm64" => "aarch64",
+        other => other,
+    };
+    let interpreter =
+        fs_err::read_to_string(format!("/proc/sys/fs/binfmt_misc/qemu-{name}")).unwrap_or_default();
+    let line = |start: &str| interpreter.lines().find(|line| line.starts_with(start));
+    if line("enabled").is_some() && line("flags:").is_some_and(|flags| flags.contains('F')) {
+        return Ok(());
+    }
+    Err(StepError::Foreign {
+        architecture: architecture.to_owned(),
+        host,
+    })
+}
+
 fn finish(built: &Built, request: &BuildRequest<'_>, store: &Store) -> Result<Image, BuildError> {
     let mut document = built.document.clone();
     document.config.labels.extend(request.labels.clone());
@@ -371,6 +400,7 @@ impl Builder<'_, '_> {
                 flags,
                 heredocs,
             } => {
+                runs_here(&built.document.architecture)?;
                 let stack = built.stack(self.store);
                 let source = |from: Option<&str>| self.source_stack(index, from);
                 let run = Run {

@@ -2,7 +2,7 @@
 //!
 //! 1. [`dockerfile`]: text → instructions with their lines (Dockerfile reference, frontend 1.26);
 //! 2. [`stages`]: which stages the target needs, with their base images and build arguments;
-//! 3. [`context`]: the folder that `COPY` sees, without what [`ignore`] leaves out, hashed with a cache by stat;
+//! 3. [`context`]: the folder that `COPY` sees (a [`remote`] one is fetched by whoever asks for the build), without what [`ignore`] leaves out, hashed with a cache by stat;
 //! 4. [`execute`]: stages in parallel, each step from the [`cache`] or done: `RUN` in a container ([`run`], [`sandbox`]),
 //!    `COPY` and `ADD` by [`copy`] into a layer of their own;
 //! 5. the last stage's layers and configuration become the image.
@@ -19,6 +19,7 @@ pub mod execute;
 pub mod ignore;
 mod mask;
 mod metadata;
+pub mod remote;
 mod run;
 pub mod sandbox;
 pub mod stack;

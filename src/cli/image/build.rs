@@ -5,7 +5,8 @@ use super::{
     roots, store, with_hint,
 };
 use banyan_runtime::{
-    build::{self, BuildRequest, RunNetwork},
+    build::{self, BuildRequest, RunNetwork, remote::Remote},
+    image::Store,
     network::{Outbound, UplinkError, resolv_conf::ResolvConf},
     registry::push::push,
 };
@@ -20,8 +21,8 @@ use std::{
 /// `image build`.
 #[derive(Debug, Args)]
 pub(super) struct Build {
-    /// Folder that `COPY` sees
-    context: PathBuf,
+    /// Folder that `COPY` sees; or a git repository (`https://…​.git#REF:DIR`, `git@…`), archive or Dockerfile at a URL
+    context: String,
     /// Dockerfile (default: `Dockerfile` in the folder); `-` is standard input
     #[arg(
         id = "dockerfile",
@@ -70,7 +71,7 @@ pub(super) struct Build {
     /// Ask the registry for base images even when they are here
     #[arg(long)]
     pull: bool,
-    /// What to build for
+    /// What to build for: this machine's, or another one, where `RUN` is for this machine's all the same
     #[arg(long)]
     platform: Option<String>,
     /// Network of `RUN`: `default`, `none`, `host`
@@ -127,8 +128,14 @@ impl Build {
             .iter()
             .map(|tag| reference(tag))
             .collect::<Result<Vec<_>, _>>()?;
-        let context = fs_err::canonicalize(&self.context)
-            .map_err(|error| CommandError::caused(Exit::Usage, "there is no such build context", &error))?;
+        let quiet = banyan_runtime::image::Silent;
+        let progress: &dyn banyan_runtime::image::Progress = if self.quiet { &quiet } else { &printer };
+        let context = match fetched(&self.context, &store, progress)? {
+            Some(folder) => folder,
+            None => fs_err::canonicalize(&self.context).map_err(|error| {
+                CommandError::caused(Exit::Usage, "there is no such build context", &error)
+            })?,
+        };
         let resolv = ResolvConf::parse(&fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default());
         // One record of the host's uplinks for all roots.
         let state = Path::new("/run/banyan/network").to_path_buf();
@@ -145,7 +152,13 @@ impl Build {
         };
         let open = || network.get();
         let mut request = BuildRequest::new(context, &launcher, &credentials);
-        self.fill(&mut request, global)?;
+        let remote = Remote::of(&self.context).is_some();
+        self.fill(&mut request, global, remote)?;
+        for context in request.contexts.values_mut() {
+            if let Some(folder) = fetched(context, &store, progress)? {
+                *context = folder.display().to_string();
+            }
+        }
         request.network = match self.network.as_str() {
             "none" => RunNetwork::None,
             "host" => RunNetwork::Host,
@@ -160,8 +173,6 @@ impl Build {
             RunNetwork::Host => Some(resolv.render()),
             _ => ResolvConf::from_host(&resolv).map(|conf| conf.render()),
         };
-        let quiet = banyan_runtime::image::Silent;
-        let progress: &dyn banyan_runtime::image::Progress = if self.quiet { &quiet } else { &printer };
         let image = build::build(&request, &store, progress).map_err(|error| {
             with_hint(
                 CommandError::caused(Exit::Failed, "cannot build the image", &error),
@@ -187,7 +198,12 @@ impl Build {
         Ok(Exit::Success)
     }
 
-    fn fill(&self, request: &mut BuildRequest<'_>, global: &Global) -> Result<(), CommandError> {
+    fn fill(
+        &self,
+        request: &mut BuildRequest<'_>,
+        global: &Global,
+        remote: bool,
+    ) -> Result<(), CommandError> {
         // `-f` is the Dockerfile here, as in docker; the global flag of that name takes it first.
         match self.dockerfile.as_ref().or(global.file.last()) {
             Some(path) if path.as_os_str() == "-" => {
@@ -197,6 +213,8 @@ impl Build {
                 })?;
                 request.inline = Some(text);
             }
+            // As in docker: of a remote context, it is a path in there.
+            Some(path) if remote => request.dockerfile.clone_from(path),
             Some(path) => {
                 request.dockerfile = std::path::absolute(path).map_err(|error| {
                     CommandError::caused(Exit::Host, "cannot find the Dockerfile", &error)
@@ -222,6 +240,12 @@ impl Build {
         request.target.clone_from(&self.target);
         request.no_cache = self.no_cache;
         request.pull = self.pull;
+        if let Some(list) = self.platform.as_deref().filter(|list| list.contains(',')) {
+            let error = usage(format!("`--platform {list}`: a build is for one platform"));
+            return Err(
+                error.hint("build once for each, under names of their own (`-t app:amd64`, `-t app:arm64`)")
+            );
+        }
         request.platform = platform(self.platform.as_deref())?;
         request.shm_size = self.shm_size;
         for name in &self.allow {
@@ -252,6 +276,22 @@ impl Build {
         }
         Ok(())
     }
+}
+
+/// The folder of a remote context; `None`: it is none.
+fn fetched(
+    context: &str,
+    store: &Store,
+    progress: &dyn banyan_runtime::image::Progress,
+) -> Result<Option<PathBuf>, CommandError> {
+    let Some(remote) = Remote::of(context) else {
+        return Ok(None);
+    };
+    let fetched = remote.fetch(store, &BTreeMap::new(), progress).map_err(|error| {
+        let what = format!("cannot fetch the build context `{context}`");
+        with_hint(CommandError::caused(Exit::Failed, what, &error), error.hint())
+    })?;
+    Ok(Some(fetched.folder))
 }
 
 /// `[type=file|env,]id=NAME[,src=FILE|,env=VARIABLE]`, as in docker.
