@@ -169,7 +169,7 @@ fn folders_in_other_languages_answer() {
         ),
     ];
     for (name, files, expected) in sites {
-        let site = Site::up(&root, name, files);
+        let site = Site::up(&root, &format!("made-{name}"), files);
         page(site.port, "/", expected);
     }
 }
