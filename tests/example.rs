@@ -107,7 +107,7 @@ fn follow_the_tutorial(root: &Root) {
             ("cd", "guestbook") => {}
             ("curl", "-d name=Ada http://localhost:8080/") => http_post(port, "/", "name=Ada").unwrap(),
             ("curl", "http://localhost:8080/") => {
-                pages.push(support::wait_until(10, line, || http_get(port, "/").ok()));
+                pages.push(support::wait_until(10, &line, || http_get(port, "/").ok()));
             }
             ("banyan" | "sed", _) => {
                 let script = format!("banyan() {{ \"$BANYAN\" --root \"$ROOT\" \"$@\"; }}\n{line}");
