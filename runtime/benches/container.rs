@@ -52,6 +52,12 @@ fn main() {
             Err(why) => println!("{peer}: not measured: {why}"),
         }
     }
+    // To look at one row with a profiler; both floors stay, for the ratios.
+    if let Some(only) = arguments.get(3) {
+        let floors = rows.drain(..2).collect::<Vec<_>>();
+        rows.retain(|row| row.name.contains(only.as_str()));
+        rows.splice(..0, floors);
+    }
     for round in 0..rounds + 3 {
         for row in &mut rows {
             let (start, before) = (Instant::now(), processor_time());
@@ -87,8 +93,10 @@ fn main() {
             milliseconds(work),
         );
     }
-    bench.parallel();
-    bench.idle();
+    if arguments.len() < 4 {
+        bench.parallel();
+        bench.idle();
+    }
 }
 
 fn milliseconds(time: Duration) -> f64 {
