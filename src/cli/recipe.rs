@@ -132,7 +132,9 @@ fn described(recipe: &Recipe) -> String {
     line(
         "scripts",
         match (after, binary) {
-            (_, true) => "called by `banyan run`, in the caller's folder and as its owner",
+            (_, true) => {
+                "`before_script` runs before a call by `banyan run`, `after_script` after it; all in the caller's folder, as its owner"
+            }
             (recipe::After::Command, _) => "`after_script` is what the container runs",
             (recipe::After::Up, _) => {
                 "`before_script` runs before it at every start, `after_script` once it listens"

@@ -24,7 +24,7 @@ pub struct Declaration {
     /// What `after_script` is.
     #[serde(default)]
     pub after: After,
-    /// The program, which scripts are put around; as the image's command.
+    /// The program, which scripts are put around, as the image's command; of a `binary`, as its entry point.
     #[serde(default)]
     pub command: Vec<String>,
     /// A command to be called by `banyan run`, in the caller's folder and as its owner.
@@ -50,6 +50,12 @@ pub enum After {
 }
 
 impl Declaration {
+    /// Whether it runs a program that answers others, and so tells when it is ready.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.after == After::Up && !self.binary && !self.command.is_empty()
+    }
+
     /// Reads one.
     ///
     /// # Errors

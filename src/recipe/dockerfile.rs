@@ -53,11 +53,14 @@ pub(crate) fn copy(content: &str, path: &str, mode: Option<&str>) -> String {
     format!("COPY {mode}<<\"{delimiter}\" {path}\n{content}{end}{delimiter}\n")
 }
 
-/// `add`: files of the context.
-pub(crate) fn add(files: &[(String, String)]) -> String {
+/// `add`: files of the context, or of the one called `context`.
+pub(crate) fn add(files: &[(String, String)], context: Option<&str>) -> String {
+    let context = context
+        .map(|context| format!("--from={context} "))
+        .unwrap_or_default();
     let line = |(from, to): &(String, String)| {
         let words = [from, to].map(|word| serde_json::Value::from(word.as_str()).to_string());
-        format!("COPY [{}, {}]\n", words[0], words[1])
+        format!("COPY {context}[{}, {}]\n", words[0], words[1])
     };
     files.iter().map(line).collect()
 }

@@ -34,9 +34,12 @@ pub use declaration::{After, Declaration};
 pub(crate) use dockerfile::{add, copy, install_anywhere};
 pub use parameter::{Kind, Parameter};
 pub use refused::{REFUSED, Refused, refused};
-pub(crate) use scene::{Container, Scene, Script};
+pub(crate) use scene::{ADDED, Container, Scene, Script, TEMPLATE_SCRIPTS};
 
 /// Runs scripts of a project file around a program; every image of a recipe with a program may have it.
 pub(crate) const WITH_SCRIPTS: &str = include_str!("types/with-scripts");
+
+/// Runs scripts of a project file before and after a command that is called.
+pub(crate) const BETWEEN_SCRIPTS: &str = include_str!("types/between-scripts");
 
 pub(crate) use template::{TemplateError, Value, View, is_template, render};

@@ -1,6 +1,13 @@
 //! The project as templates see it: gaudi's containers, in the order of the file.
 
 use super::template::Value;
+use std::path::{Path, PathBuf};
+
+/// Where templates of gaudi's kind look for the two scripts.
+pub(crate) const TEMPLATE_SCRIPTS: [&str; 2] = ["/root/before-setup.sh", "/root/after-setup.sh"];
+
+/// The name of the context that `add` copies from where the context proper is a folder of templates.
+pub(crate) const ADDED: &str = "added-files";
 
 /// A script of the project file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +38,7 @@ pub(crate) struct Container {
     pub(crate) environment: Vec<(String, String)>,
     /// `apt_get`
     pub(crate) packages: Vec<String>,
-    /// `add`, sources relative to the build's context.
+    /// `add`: absolute path on this machine, and place in the image.
     pub(crate) add: Vec<(String, String)>,
     pub(crate) before: Option<Script>,
     pub(crate) after: Option<Script>,
@@ -46,6 +53,26 @@ impl Container {
         found
             .map(|(_, value)| value)
             .filter(|value| **value != Value::Nothing)
+    }
+
+    /// What `add` names, relative to a folder that holds all of it: `folder`, or as far above it as needed.
+    pub(crate) fn added_under(&self, folder: &Path) -> (PathBuf, Vec<(String, String)>) {
+        let mut folder = folder.to_owned();
+        for (from, _) in &self.add {
+            while !Path::new(from).starts_with(&folder) && folder.pop() {}
+        }
+        let relative = |(from, to): &(String, String)| {
+            let from = Path::new(from).strip_prefix(&folder).unwrap_or(Path::new(from));
+            (from.display().to_string(), to.clone())
+        };
+        let added = self.add.iter().map(relative).collect();
+        (folder, added)
+    }
+
+    /// What `add` names, for a build whose context is another folder: the folder for [`ADDED`], and what is in it.
+    pub(crate) fn added(&self) -> Option<(PathBuf, Vec<(String, String)>)> {
+        let (first, _) = self.add.first()?;
+        Some(self.added_under(Path::new(first).parent().unwrap_or(Path::new("/"))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `redis`, `postgresql`, `memcached`, `python`, `nodejs`, `composer`, `npm`.
 
-use super::{build, is_asked_for, owner, page, project, shared_root};
+use super::{build, give, is_asked_for, owner, page, project, shared_root};
+use std::fs;
 
 const STORES: &str = r#"
 services:
@@ -96,8 +97,13 @@ fn composer_and_npm_work_in_the_callers_folder_as_its_owner() {
         return;
     }
     let Some(root) = shared_root() else { return };
-    let file = "services:\n  composer: {type: composer}\n  npm: {type: npm}\n";
+    let file = "
+services:
+  composer: {type: composer, before_script: 'id -u >before', after_script: ./after.sh}
+  npm: {type: npm}
+";
     let files = [
+        ("after.sh", "ls vendor >after\n"),
         (
             "site/composer.json",
             r#"{"name": "a/b", "autoload": {"classmap": ["src/"]}}"#,
@@ -107,7 +113,7 @@ fn composer_and_npm_work_in_the_callers_folder_as_its_owner() {
     ];
     let project = project(&root, "tools", file, &files);
     let site = project.folder.join("site");
-    std::os::unix::fs::chown(&site, Some(4321), Some(4321)).unwrap();
+    give(&site, 4321);
     let called = |words: &[&str]| {
         let file = project.folder.join("compose.yaml");
         let mut command = root.banyan();
@@ -122,7 +128,17 @@ fn composer_and_npm_work_in_the_callers_folder_as_its_owner() {
     };
     called(&["composer", "install", "--no-interaction"]);
     assert!(site.join("vendor/autoload.php").exists());
-    assert_eq!(owner(&site.join("vendor/autoload.php")), (4321, 4321));
+    for (made, text) in [
+        ("vendor/autoload.php", "<?php"),
+        ("before", "4321\n"),
+        ("after", "autoload.php"),
+    ] {
+        assert_eq!(owner(&site.join(made)), (4321, 4321), "{made}");
+        assert!(
+            fs::read_to_string(site.join(made)).unwrap().contains(text),
+            "{made}"
+        );
+    }
     called(&["npm", "install", "is-number@7.0.0", "--save"]);
     assert!(site.join("node_modules/is-number/package.json").exists());
     assert_eq!(

@@ -9,9 +9,11 @@
 mod support;
 
 mod data;
+mod elsewhere;
 mod examples;
 mod init;
 mod more;
+mod replication;
 mod web;
 
 use std::{
@@ -107,6 +109,13 @@ fn says(project: &Project<'_>, service: &str, command: &[&str], text: &str) {
         );
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
+}
+
+/// Makes a folder and all in it somebody's.
+fn give(folder: &Path, id: u32) {
+    let mut chown = Command::new("chown");
+    let status = chown.arg("-R").arg(format!("{id}:{id}")).arg(folder).status();
+    assert!(status.unwrap().success());
 }
 
 fn owner(path: &Path) -> (u32, u32) {

@@ -1,17 +1,22 @@
 //! Types that take long to build, with `BANYAN_TESTS_RECIPES=1`: `varnish`, `phpmyadmin`, `ambassador`, `rabbitmq`, `ruby`,
 //! `golang`, `jekyll`, `django`, `ror`, `statsd`, `graphite`.
 
-use super::{is_asked_for, owner, page, project, says, shared_root};
+use super::{give, is_asked_for, owner, page, project, says, shared_root};
 use crate::support::{Ran, free_port};
 use std::{fs, io::Read as _, io::Write as _, net::TcpStream};
 
 /// Head and body.
-pub(super) fn answer(port: u16, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+pub(super) fn try_answer(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut text = Vec::new();
-    stream.read_to_end(&mut text).unwrap();
-    String::from_utf8_lossy(&text).into_owned()
+    stream.read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Head and body; there must be an answer.
+pub(super) fn answer(port: u16, path: &str) -> String {
+    try_answer(port, path).unwrap()
 }
 
 #[test]
@@ -151,7 +156,7 @@ services:
     );
     assert_eq!(said.stdout.matches("a fig").count(), 3, "{}", said.all());
     let site = project.folder.join("site");
-    std::os::unix::fs::chown(&site, Some(4321), Some(4321)).unwrap();
+    give(&site, 4321);
     let compose = project.folder.join("compose.yaml");
     let mut command = root.banyan();
     command
@@ -203,7 +208,7 @@ services:
         &[("django/.keep", ""), ("rails/.keep", "")],
     );
     for folder in ["django", "rails"] {
-        std::os::unix::fs::chown(project.folder.join(folder), Some(4321), Some(4321)).unwrap();
+        give(&project.folder.join(folder), 4321);
     }
     project.ok(&["up", "-d", "--wait"]);
     page(project.port("site"), "/", "The install worked successfully");

@@ -10,7 +10,8 @@ use super::{
         files::Files,
         node::{Entry, Map, Node},
     },
-    service::{self, Cast},
+    scripts,
+    service::Cast,
     sort::Sort,
     template_mistake,
 };
@@ -118,20 +119,16 @@ pub(super) fn service(cast: &Cast<'_>, folder: &Folder, report: &mut Report) -> 
         dockerfile = stage(folder, &changed) + &from_stage(&dockerfile);
     }
     let container = cast.container();
-    if !container.add.is_empty() && !source.contains("addUserFiles") {
-        report
-            .warning(cast.at, format!("`add` of `{}` is ignored", container.name))
-            .because("its template does not say `[[ addUserFiles ]]`");
-    }
-    if !container.packages.is_empty()
-        && !["updateApt", "packages", "AptPackets"]
-            .iter()
-            .any(|word| source.contains(word))
-    {
+    let mentions = |words: &[&str]| words.iter().any(|word| source.contains(word));
+    if !container.packages.is_empty() && !mentions(&["updateApt", "packages", "AptPackets"]) {
         dockerfile += &recipe::install_anywhere(&container.packages);
     }
+    let added = container.added();
+    if let Some((_, files)) = added.as_ref().filter(|_| !mentions(&["addUserFiles"])) {
+        dockerfile += &recipe::add(files, Some(recipe::ADDED));
+    }
     let mut map = Map::new();
-    let build = if dockerfile == source {
+    let mut build = if dockerfile == source {
         cast.map([
             ("context", cast.text(folder.path.display().to_string())),
             ("dockerfile", cast.text(folder.dockerfile.clone())),
@@ -142,12 +139,15 @@ pub(super) fn service(cast: &Cast<'_>, folder: &Folder, report: &mut Report) -> 
             ("dockerfile_inline", cast.text(dockerfile)),
         ])
     };
+    if let (Some((path, _)), Some(build)) = (added, build.as_map_mut()) {
+        let contexts = cast.map([(recipe::ADDED, cast.text(path.display().to_string()))]);
+        build.insert("additional_contexts".into(), Entry::new(cast.at, contexts));
+    }
     map.insert("build".into(), Entry::new(cast.at, build));
-    if !["beforeAfterScripts", "BeforeScript", "AfterScript"]
-        .iter()
-        .any(|word| source.contains(word))
-    {
-        service::hooks(cast, &mut map);
+    if mentions(&["beforeAfterScripts", "BeforeScript", "AfterScript"]) {
+        scripts::for_template(cast, &mut map);
+    } else {
+        scripts::as_hooks(cast, &mut map);
     }
     Some(Node::map(map, cast.at))
 }

@@ -1,4 +1,4 @@
-//! A compose service out of a recipe, an image or a remote folder.
+//! A compose service out of a recipe.
 
 use super::{
     super::{
@@ -7,9 +7,9 @@ use super::{
         source::Span,
         yaml,
     },
-    template_mistake,
+    scripts, template_mistake,
 };
-use crate::recipe::{self, After, Container, Recipe, Scene, Script, View};
+use crate::recipe::{self, After, Container, Recipe, Scene, View};
 use std::path::{Path, PathBuf};
 
 /// What a service is put together from.
@@ -49,7 +49,7 @@ impl Cast<'_> {
 }
 
 /// Adds an item to a list of a service.
-fn push(service: &mut Map, key: &str, item: Node) {
+pub(super) fn push(service: &mut Map, key: &str, item: Node) {
     let span = item.span;
     let list = service
         .entry(key.into())
@@ -58,9 +58,6 @@ fn push(service: &mut Map, key: &str, item: Node) {
         list.push(item);
     }
 }
-
-/// Where scripts of the project file lie in a container.
-const SCRIPTS: &str = "/etc/banyan";
 
 /// A service of a recipe. `user` is what the project file says about it.
 pub(super) fn recipe(cast: &Cast<'_>, recipe: &Recipe, user: &Map, report: &mut Report) -> Option<Node> {
@@ -87,11 +84,11 @@ pub(super) fn recipe(cast: &Cast<'_>, recipe: &Recipe, user: &Map, report: &mut 
     let (fragment, mut dockerfile) = (render("service.yaml")?, render("Dockerfile")?);
     let mut service = parse(cast, &recipe.name, &fragment, report)?;
     let (context, added) = context(cast);
-    dockerfile += &recipe::add(&added);
+    dockerfile += &recipe::add(&added, None);
     let commanded = user.get("command").is_some_and(|entry| !entry.node.is_null());
     match recipe.declaration.after {
-        After::Command => commands(cast, &mut service, commanded),
-        After::Up => around(cast, recipe, &mut service, &mut dockerfile, report),
+        After::Command => scripts::as_command(cast, &mut service, commanded),
+        After::Up => scripts::around(cast, recipe, &mut service, &mut dockerfile, report),
     }
     build(cast, &mut service, &context, dockerfile);
     expose(cast, recipe, &mut service);
@@ -147,24 +144,10 @@ fn move_to(node: &mut Node, at: Span) {
 
 /// The folder that the build sees, and `add` relative to it: what all added files have in common.
 pub(super) fn context(cast: &Cast<'_>) -> (PathBuf, Vec<(String, String)>) {
-    let add = &cast.container().add;
-    let mut folder = cast.directory.to_owned();
-    for (from, _) in add {
-        while !Path::new(from).starts_with(&folder) {
-            if !folder.pop() {
-                break;
-            }
-        }
-    }
-    let relative = |(from, to): &(String, String)| {
-        let from = Path::new(from).strip_prefix(&folder).unwrap_or(Path::new(from));
-        (from.display().to_string(), to.clone())
-    };
-    let added = add.iter().map(relative).collect();
-    (folder, added)
+    cast.container().added_under(cast.directory)
 }
 
-fn build(cast: &Cast<'_>, service: &mut Map, context: &Path, dockerfile: String) {
+pub(super) fn build(cast: &Cast<'_>, service: &mut Map, context: &Path, dockerfile: String) {
     let fetches = dockerfile.contains("id=authorities");
     let mut build = cast.map([
         ("context", cast.text(context.display().to_string())),
@@ -177,11 +160,7 @@ fn build(cast: &Cast<'_>, service: &mut Map, context: &Path, dockerfile: String)
     service.insert("build".into(), Entry::new(cast.at, build));
 }
 
-fn mount(cast: &Cast<'_>, service: &mut Map, file: &str, name: &str) {
-    bind(cast, service, file, &format!("{SCRIPTS}/{name}"));
-}
-
-fn bind(cast: &Cast<'_>, service: &mut Map, source: &str, target: &str) {
+pub(super) fn bind(cast: &Cast<'_>, service: &mut Map, source: &str, target: &str) {
     let mount = cast.map([
         ("type", cast.text("bind")),
         ("source", cast.text(source)),
@@ -191,77 +170,8 @@ fn bind(cast: &Cast<'_>, service: &mut Map, source: &str, target: &str) {
     push(service, "volumes", mount);
 }
 
-/// Types that run nothing of their own: the scripts are the command.
-fn commands(cast: &Cast<'_>, service: &mut Map, commanded: bool) {
-    let container = cast.container();
-    let scripts = [
-        (&container.before, "before_script"),
-        (&container.after, "after_script"),
-    ];
-    let mut lines = Vec::new();
-    for (script, name) in scripts {
-        match script {
-            None => {}
-            Some(Script::Inline(text)) => lines.push(text.trim_end().to_owned()),
-            Some(Script::File(file)) => {
-                mount(cast, service, file, name);
-                lines.push(format!("bash {SCRIPTS}/{name}"));
-            }
-        }
-    }
-    if container.after.is_none() && !lines.is_empty() {
-        lines.push("exec sleep infinity".to_owned());
-    }
-    if !lines.is_empty() && !commanded {
-        let words = ["bash", "-c"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([lines.join("\n")]);
-        service.insert("command".into(), Entry::new(cast.at, cast.list(words)));
-    }
-}
-
-/// Types with a program: scripts run before it, and once it is up.
-fn around(cast: &Cast<'_>, recipe: &Recipe, service: &mut Map, dockerfile: &mut String, report: &mut Report) {
-    let container = cast.container();
-    if container.before.is_none() && container.after.is_none() {
-        return;
-    }
-    let Some(port) = container.port.filter(|_| !recipe.declaration.command.is_empty()) else {
-        let keys = "`before_script` and `after_script`";
-        report.error(cast.at, format!("the type `{}` has no {keys}", recipe.name));
-        return;
-    };
-    let scripts = [
-        (&container.before, "before_script"),
-        (&container.after, "after_script"),
-    ];
-    for (script, name) in scripts {
-        match script {
-            None => {}
-            Some(Script::Inline(text)) => {
-                *dockerfile += &recipe::copy(text, &format!("{SCRIPTS}/{name}"), None);
-            }
-            Some(Script::File(file)) => mount(cast, service, file, name),
-        }
-    }
-    *dockerfile += &recipe::copy(recipe::WITH_SCRIPTS, "/usr/local/bin/with-scripts", Some("755"));
-    let words = ["with-scripts".to_owned(), port.to_string()];
-    let words = words
-        .into_iter()
-        .chain(recipe.declaration.command.iter().cloned());
-    service.insert("command".into(), Entry::new(cast.at, cast.list(words)));
-    if container.after.is_some() {
-        // What the script leaves behind has process 1 as its parent.
-        service.insert("init".into(), Entry::new(cast.at, Node::bool(true, cast.at)));
-        let words = ["test", "-e", "/run/after_script.done"].map(str::to_owned);
-        let ready = cast.map([("exec", cast.list(words))]);
-        extension(cast, service).insert("ready".into(), Entry::new(cast.at, ready));
-    }
-}
-
 /// The service's `x-banyan`, made when it is missing.
-fn extension<'m>(cast: &Cast<'_>, service: &'m mut Map) -> &'m mut Map {
+pub(super) fn extension<'m>(cast: &Cast<'_>, service: &'m mut Map) -> &'m mut Map {
     let empty = || Entry::new(cast.at, Node::map(Map::new(), cast.at));
     let entry = service.entry("x-banyan".into()).or_insert_with(empty);
     if !matches!(entry.node.value, Value::Map(_)) {
@@ -308,58 +218,5 @@ fn wait_for_links(cast: &Cast<'_>, user: &Map, service: &mut Map) {
             "depends_on".into(),
             Entry::new(cast.at, Node::map(waits, cast.at)),
         );
-    }
-}
-
-/// `index`: the image as it is; with `apt_get` or `add`, a build on top of it.
-pub(super) fn image(cast: &Cast<'_>, user: &mut Map) -> Option<Node> {
-    let mut service = Map::new();
-    let container = cast.container();
-    if !container.packages.is_empty() || !container.add.is_empty() {
-        let (folder, added) = context(cast);
-        let from = user.shift_remove("image")?;
-        let from = from.node.as_str().unwrap_or_default().to_owned();
-        let dockerfile =
-            format!("FROM {from}\n") + &recipe::install_anywhere(&container.packages) + &recipe::add(&added);
-        build(cast, &mut service, &folder, dockerfile);
-    }
-    hooks(cast, &mut service);
-    Some(Node::map(service, cast.at))
-}
-
-/// `github`: a build of a remote folder.
-pub(super) fn remote(cast: &Cast<'_>, path: &str, report: &mut Report) -> Node {
-    let mut service = Map::new();
-    let container = cast.container();
-    if !container.packages.is_empty() || !container.add.is_empty() {
-        report
-            .warning(
-                cast.at,
-                format!("`apt_get` and `add` of `{}` are ignored", container.name),
-            )
-            .because("what a remote folder builds is not known before it is fetched");
-    }
-    let build = cast.map([("context", cast.text(path))]);
-    service.insert("build".into(), Entry::new(cast.at, build));
-    hooks(cast, &mut service);
-    Node::map(service, cast.at)
-}
-
-/// Scripts of a service whose program is not known: before the container starts, and right after.
-pub(super) fn hooks(cast: &Cast<'_>, service: &mut Map) {
-    let container = cast.container();
-    for (script, name, key) in [
-        (&container.before, "before_script", "pre_start"),
-        (&container.after, "after_script", "post_start"),
-    ] {
-        let words = match script {
-            None => continue,
-            Some(Script::Inline(text)) => ["sh".to_owned(), "-c".to_owned(), text.trim().to_owned()].to_vec(),
-            Some(Script::File(file)) => {
-                mount(cast, service, file, name);
-                ["sh".to_owned(), format!("{SCRIPTS}/{name}")].to_vec()
-            }
-        };
-        push(service, key, cast.map([("command", cast.list(words))]));
     }
 }

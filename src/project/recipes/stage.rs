@@ -9,7 +9,7 @@ use super::{
     hoist,
     sort::{Sort, written},
 };
-use crate::recipe::{After, Container, Declaration, Scene, Script, Value};
+use crate::recipe::{Container, Declaration, Scene, Script, Value};
 
 pub(super) fn scene(services: &Map, sorts: &[(String, Sort)], report: &mut Report) -> Scene {
     let names: Vec<&str> = services.keys().map(String::as_str).collect();
@@ -98,7 +98,7 @@ fn checked(node: &Node, declaration: Option<&Declaration>) -> bool {
     {
         return false;
     }
-    declaration.is_some_and(|declaration| declaration.after == After::Up && !declaration.command.is_empty())
+    declaration.is_some_and(Declaration::is_server)
         || check.is_some_and(|check| check.get("test").is_some())
         || node.get("x-banyan").is_some_and(|own| own.get("ready").is_some())
 }

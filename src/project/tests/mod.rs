@@ -8,6 +8,7 @@ mod merging;
 mod recipes;
 mod reference;
 mod shapes;
+mod types;
 
 use super::*;
 use crate::model::{Condition, MountKind, NetworkMode, Protocol, RestartCondition, Service, ServiceName};

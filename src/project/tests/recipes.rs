@@ -79,7 +79,7 @@ fn every_recipe_makes_a_service_on_debian_with_its_defaults() {
                 .all(|parameter| parameter.help.len() > 5),
             "{kind}"
         );
-        let program = !declaration.command.is_empty();
+        let program = declaration.is_server();
         assert_eq!(
             made.ready.is_some(),
             program,

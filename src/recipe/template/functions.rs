@@ -3,7 +3,7 @@
 use super::{Value, View, Wrong, evaluate::Run, render};
 use crate::recipe::{
     dockerfile,
-    scene::{Container, Script},
+    scene::{ADDED, Container, Script, TEMPLATE_SCRIPTS},
 };
 
 /// `name argument…`
@@ -155,13 +155,13 @@ fn of_gaudi(run: &Run<'_>, name: &str, at: usize) -> Result<Value, Wrong> {
     Ok(Value::Text(match name {
         "packages" => dockerfile::install(&own.packages, None),
         "updateApt" => dockerfile::install_anywhere(&own.packages),
-        "addUserFiles" => dockerfile::add(&own.add),
+        "addUserFiles" => {
+            let added = own.added().map(|(_, files)| dockerfile::add(&files, Some(ADDED)));
+            added.unwrap_or_default()
+        }
         "beforeAfterScripts" => {
-            let scripts = [
-                (&own.before, "/root/before-setup.sh"),
-                (&own.after, "/root/after-setup.sh"),
-            ];
-            let inline = scripts.iter().filter_map(|(script, path)| match script {
+            let scripts = [&own.before, &own.after].into_iter().zip(TEMPLATE_SCRIPTS);
+            let inline = scripts.filter_map(|(script, path)| match script {
                 Some(Script::Inline(text)) => Some(dockerfile::copy(text, path, Some("755"))),
                 _ => None,
             });

@@ -169,7 +169,10 @@ fn instructions_are_written_for_dockerfiles() {
         "[[ updateApt ]]",
         "RUN apt-get update \\\n && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends vim git \\\n && rm -rf /var/lib/apt/lists/*\n",
     );
-    is("[[ addUserFiles ]]", "COPY [\"a b\", \"/c\"]\n");
+    is(
+        "[[ addUserFiles ]]",
+        "COPY --from=added-files [\"a b\", \"/c\"]\n",
+    );
     is(
         "[[ beforeAfterScripts ]]",
         "COPY --chmod=755 <<\"END\" /root/before-setup.sh\necho 1\nEND\n",
