@@ -1,6 +1,6 @@
 //! `apache`, `nginx`, `php-fpm`, `mysql`; scripts.
 
-use super::{build, page, project, says, shared_root};
+use super::{build, give, page, project, says, shared_root};
 use crate::support::http_get;
 
 const STACK: &str = "
@@ -44,7 +44,7 @@ fn apache_php_fpm_and_mysql_answer_with_a_row_and_keep_it() {
         &[("site/index.php", INDEX), ("site/plain.txt", "plain")],
     );
     // The code belongs to somebody, and what PHP writes is theirs.
-    std::os::unix::fs::chown(project.folder.join("site"), Some(1234), Some(1234)).unwrap();
+    give(&project.folder.join("site"), 1234);
     build(&project);
     project.ok(&["up", "-d", "--wait"]);
     let port = project.port("front");
@@ -98,34 +98,6 @@ services:
         (0..8).map(|_| page(port, "/any/route", "php 8 via ")).collect();
     assert_eq!(answers.len(), 2, "both replicas answer: {answers:?}");
     project.ok(&["down"]);
-}
-
-#[test]
-fn a_slave_has_what_its_master_had_and_what_it_gets() {
-    let Some(root) = shared_root() else { return };
-    let file = "
-services:
-  master:
-    type: mysql
-    custom: {repl: master, databases: [shop]}
-    after_script: mysql shop -e 'CREATE TABLE IF NOT EXISTS t (n INT PRIMARY KEY)'
-  slave: {type: mysql, links: [master], custom: {repl: slave}, profiles: [later]}
-";
-    let project = project(&root, "replicas", file, &[]);
-    let sql = |service: &str, statement: &str, expected: &str| {
-        says(&project, service, &["mysql", "-N", "-e", statement], expected);
-    };
-    build(&project);
-    project.ok(&["up", "-d", "--wait"]);
-    sql("master", "INSERT INTO shop.t VALUES (1); SELECT 'done'", "done");
-    project.ok(&["--profile", "later", "up", "-d", "--wait"]);
-    sql("slave", "SELECT CONCAT('n=', n) FROM shop.t", "n=1");
-    sql("master", "INSERT INTO shop.t VALUES (2); SELECT 'done'", "done");
-    sql("slave", "SELECT CONCAT('n=', n) FROM shop.t WHERE n = 2", "n=2");
-    project.ok(&["--profile", "later", "restart", "slave"]);
-    sql("master", "INSERT INTO shop.t VALUES (3); SELECT 'done'", "done");
-    sql("slave", "SELECT CONCAT('n=', n) FROM shop.t WHERE n = 3", "n=3");
-    project.ok(&["--profile", "later", "down", "-v"]);
 }
 
 #[test]
