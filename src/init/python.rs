@@ -76,6 +76,10 @@ fn start(folder: &Folder, needs: &dyn Fn(&str) -> bool, app: &mut App, draft: &m
     };
     if folder.has("manage.py") {
         draft.why.push("manage.py: Django".into());
+        if !needs("django") {
+            draft.why.push("no list of modules names django: Debian's".into());
+            app.packages.push("python3-django");
+        }
         draft
             .notes
             .push("tables of Django: banyan exec app python manage.py migrate".into());

@@ -1,6 +1,7 @@
 //! Ruby: `Gemfile`.
 
 use super::{App, Base, Draft, Folder};
+use regex::Regex;
 
 /// Gems that are compiled against a library, and its package.
 const COMPILED: &[(&str, &str)] = &[
@@ -49,6 +50,8 @@ pub(super) fn find(folder: &Folder, draft: &mut Draft) -> bool {
             (4567, format!("bundle exec ruby {program} -o 0.0.0.0 -p 4567"))
         } else {
             app.start = Some(format!("bundle exec ruby {program}"));
+            let port = Regex::new(r"(?i)\bport\b\s*(?::|=>|=|,)\s*(\d{2,5})\b").ok();
+            app.port = port.and_then(|port| port.captures(folder.text(program))?[1].parse().ok());
             draft.app = app;
             return true;
         }

@@ -12,6 +12,7 @@ fn drafted(files: &[(&str, &str)]) -> Draft {
 /// The text, once it was read as a project.
 #[track_caller]
 fn text(draft: &Draft) -> String {
+    assert!(questions(draft).len() <= 3, "{:?}", questions(draft));
     let text = draft.text();
     let folder = tempfile::tempdir().unwrap();
     let options = LoadOptions {
@@ -157,6 +158,11 @@ fn python_runs_with_its_modules() {
         ],
     );
     check(
+        &[("manage.py", "")],
+        &["apt_get: [python3-django]"],
+        &["no list of modules names django: Debian's"],
+    );
+    check(
         &[
             ("app.py", "app = Flask(__name__)\n"),
             ("requirements.txt", "flask\npsycopg2==2.9\n"),
@@ -255,6 +261,11 @@ fn ruby_go_and_jekyll_listen_where_their_ports_lead() {
             "type: postgresql",
         ],
         &["Gemfile: Rails", "pg in Gemfile: postgresql"],
+    );
+    check(
+        &[("Gemfile", ""), ("app.rb", "WEBrick::HTTPServer.new(Port: 8123)")],
+        &["bundle exec ruby app.rb", "8080:8123"],
+        &["app.rb: the program"],
     );
     check(
         &[("Gemfile", "gem 'sinatra'"), ("app.rb", "")],

@@ -19,7 +19,7 @@ struct Example<'r> {
 
 impl<'r> Example<'r> {
     fn up(root: &'r Root, name: &str) -> Self {
-        let folder = root.path().join("src").join(name);
+        let folder = root.path().join("examples").join(name);
         fs::create_dir_all(folder.parent().unwrap()).unwrap();
         let copied = Command::new("cp")
             .arg("-a")

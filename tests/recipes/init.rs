@@ -107,6 +107,25 @@ echo (new Fig)->name(), ' ', $row['name'], ' ', $row['version'], ' at ', $_SERVE
     page(site.port, "/any/route", "at /any/route");
 }
 
+const MANAGE: &str = "import os, sys
+os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.pages')
+sys.path.insert(0, os.path.dirname(__file__))
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+";
+
+const PAGES: &str = "from django.http import HttpResponse
+from django.urls import path
+SECRET_KEY, DEBUG, ROOT_URLCONF = 'x', True, __name__
+urlpatterns = [path('', lambda request: HttpResponse('hello from django'))]
+";
+
+const WEBRICK: &str = "require 'webrick'
+server = WEBrick::HTTPServer.new(Port: 8000)
+server.mount_proc('/') { |_, answer| answer.body = 'hello from ruby' }
+server.start
+";
+
 /// Its name, its files, and what its page says.
 type Sample = (
     &'static str,
@@ -137,11 +156,14 @@ fn folders_in_other_languages_answer() {
             &[
                 (
                     "server.js",
-                    "require('http').createServer((_, answer) => answer.end('hello from node')).listen(process.env.PORT)",
+                    "const odd = require('is-number')('7');\nrequire('http').createServer((_, answer) => answer.end(`hello from node, ${odd}`)).listen(process.env.PORT)",
                 ),
-                ("package.json", r#"{"scripts": {"start": "node server.js"}}"#),
+                (
+                    "package.json",
+                    r#"{"scripts": {"start": "node server.js"}, "dependencies": {"is-number": "7.0.0"}}"#,
+                ),
             ],
-            "hello from node",
+            "hello from node, true",
         ),
         (
             "go",
@@ -153,6 +175,24 @@ fn folders_in_other_languages_answer() {
                 ("go.mod", "module hello\n\ngo 1.18\n"),
             ],
             "hello from go",
+        ),
+        (
+            "django",
+            &[
+                ("manage.py", MANAGE),
+                ("shop/__init__.py", ""),
+                ("shop/pages.py", PAGES),
+            ],
+            "hello from django",
+        ),
+        (
+            "ruby",
+            &[
+                // With what Ruby brings, no place to fetch gems from is asked.
+                ("Gemfile", "gem 'webrick'\n"),
+                ("app.rb", WEBRICK),
+            ],
+            "hello from ruby",
         ),
         (
             "jekyll",
