@@ -404,7 +404,7 @@ pub fn info(record: Record, live: Live) -> ContainerInfo {
     }
 }
 
-/// Watches a running container until its end, and sees to its restart.
+/// Watches a running container until its end.
 async fn watch_one(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mutex<Container<Running>>>) {
     let health = tokio::spawn(super::probing::watch(
         engine.clone(),
@@ -413,6 +413,17 @@ async fn watch_one(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mute
     ));
     let exit = wait_for_end(&engine, &keeper.id(), &container).await;
     health.abort();
+    // Boxed only now: what a restart needs is 20 KB, and nearly every container just runs.
+    Box::pin(after_end(&engine, &keeper, container, exit)).await;
+}
+
+/// Records the end of a container, and sees to its restart.
+async fn after_end(
+    engine: &Arc<Engine>,
+    keeper: &Arc<Keeper>,
+    container: Arc<Mutex<Container<Running>>>,
+    exit: Exit,
+) {
     *super::lock(&keeper.running) = None;
     // Beside everything else: a restart does not wait for the old shim to be gone.
     tokio::task::spawn_blocking(move || super::lock(&container).settle());
@@ -459,10 +470,10 @@ async fn watch_one(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mute
     }
     engine.events.tell(&record, "restart", &[]);
     // A restart count that cannot be written (a full disk) must not keep a service down.
-    if let Err(error) = keeper.change(&engine, |record| record.restarts += 1) {
+    if let Err(error) = keeper.change(engine, |record| record.restarts += 1) {
         tracing::warn!(%error, "the restart count was not kept");
     }
-    if let Err(failure) = super::execute::start_container(&engine, &keeper).await {
+    if let Err(failure) = super::execute::start_container(engine, keeper).await {
         tracing::error!(?failure, "a restart failed");
         engine.events.tell(
             &record,

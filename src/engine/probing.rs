@@ -56,7 +56,8 @@ pub async fn watch(engine: Arc<Engine>, keeper: Arc<Keeper>, container: Arc<Mute
         if keeper.phase() == Phase::Paused {
             continue;
         }
-        let outcome = try_once(&engine, &keeper, &container, &probe).await;
+        // Boxed for its time only: between probes this future is small.
+        let outcome = Box::pin(try_once(&engine, &keeper, &container, &probe)).await;
         let changed = take(&engine, &keeper, &probe, outcome, begun.elapsed());
         if changed == Some(Status::Unhealthy) && keeper.record().service.restart_unhealthy {
             // Its end brings the restart about.
