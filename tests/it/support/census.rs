@@ -25,7 +25,7 @@ impl Census {
         kinds.insert("processes", processes());
         kinds.insert("mounts", lines("/proc/self/mountinfo"));
         kinds.insert("namespaces", namespaces());
-        kinds.insert("links", entries("/sys/class/net"));
+        kinds.insert("links", links());
         kinds.insert("routes", lines("/proc/net/route"));
         kinds.insert("ipv6 routes", ipv6_routes());
         kinds.insert("nf_tables", output("nft", &["list", "ruleset"]));
@@ -58,6 +58,13 @@ impl Census {
         }
         leaks
     }
+}
+
+/// Network interfaces of this process's network: `/sys/class/net` has those of the network that `/sys` was mounted in.
+fn links() -> BTreeSet<String> {
+    let table = lines("/proc/net/dev");
+    let names = table.iter().filter_map(|line| line.split_once(':'));
+    names.map(|(name, _)| name.trim().to_owned()).collect()
 }
 
 /// Asserts that nothing is left; the kernel frees namespaces and links a little later, so it may take a while.
