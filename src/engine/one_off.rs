@@ -68,7 +68,7 @@ async fn start(engine: &Arc<Engine>, wanted: Run, voice: &Voice) -> Outcome<Arc<
     let Run {
         up, service, name, ..
     } = &wanted;
-    up::refuse_unsupported(&up.project, &[service.name.clone()].into())?;
+    super::networks::translate::check(&up.project, &[service.name.clone()].into())?;
     if let Some(taken) = engine.keepers().iter().find(|keeper| keeper.name() == *name) {
         let what = format!(
             "the name `{}` is taken by a container of this project",

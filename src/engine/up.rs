@@ -12,7 +12,7 @@ use super::{Engine, Outcome, Voice, execute::Execution, images, observe};
 use crate::{
     api::wire::{Failure, Fault, ImagesOnly, Level, Message, StepState, Up},
     graph::Graph,
-    model::{Condition, MountKind, Project, PublishVia, ServiceName, hash_of},
+    model::{Condition, MountKind, Project, ServiceName, hash_of},
     plan::{Action, Desired, Observed, Plan, Recreate, StepId, reconcile},
     scheduler::{self, Walked},
 };
@@ -32,7 +32,7 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
     let project = Arc::new(wanted.project.clone());
     let services = chosen(&project, &wanted)?;
     super::lock(&engine.environment).extend(wanted.environment.clone());
-    refuse_unsupported(&project, &services)?;
+    super::networks::translate::check(&project, &services)?;
     if let Some(which) = wanted.images_only {
         return get_images(engine, &project, &wanted, &services, which, voice).await;
     }
@@ -63,29 +63,6 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
     }
     if wanted.wait && !wanted.no_start {
         wait_for_all(engine, &project, &services, wanted.wait_timeout).await?;
-    }
-    Ok(())
-}
-
-/// What the project file may say and this engine does not do yet is refused: ignoring it would surprise.
-///
-/// # Errors
-/// The first such thing.
-pub fn refuse_unsupported(project: &Project, services: &BTreeSet<ServiceName>) -> Outcome {
-    for service in services.iter().filter_map(|name| project.services.get(name)) {
-        let nat = service.ports.iter().any(|port| port.via == PublishVia::Nat);
-        let unsupported = [(nat, "`publish: nat`", "leave it out: ports are relayed")];
-        if let Some((_, what, instead)) = unsupported.iter().find(|(asked, ..)| *asked) {
-            return Err(Failure::new(
-                Fault::ProjectFile,
-                format!(
-                    "service `{}` asks for {what}, which is not supported yet",
-                    service.name
-                ),
-            )
-            .at(service.place.as_ref())
-            .hint(*instead));
-        }
     }
     Ok(())
 }

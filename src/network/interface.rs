@@ -45,22 +45,14 @@ pub fn endpoints(
     addresses: &BTreeMap<String, Vec<IpAddr>>,
     mtu: u32,
 ) -> Result<Vec<(String, Endpoint)>, InterfaceError> {
-    let mut order: Vec<(&String, &Attachment)> = attachments.iter().collect();
-    order.sort_by_key(|(key, attachment)| (-attachment.priority, *key));
+    let order = in_order(attachments);
     let plan = |key: &String| {
         plans
             .get(key)
             .ok_or_else(|| InterfaceError::NoNetwork { network: key.clone() })
     };
-    let way_out = order
-        .iter()
-        .filter(|(key, _)| plans.get(*key).is_some_and(|p| p.reach == Reach::Outside))
-        .max_by(|(_, a), (_, b)| {
-            a.gw_priority
-                .cmp(&b.gw_priority)
-                .then(std::cmp::Ordering::Greater)
-        })
-        .map(|(key, _)| *key);
+    let outside = |key: &String| plans.get(key).is_some_and(|p| p.reach == Reach::Outside);
+    let way_out = way_out(attachments, outside);
     let mut used: BTreeSet<String> = attachments.values().filter_map(|a| a.interface.clone()).collect();
     let mut made: Vec<(String, Endpoint)> = Vec::new();
     for (key, attachment) in order {
@@ -101,6 +93,29 @@ pub fn endpoints(
         made.push((key.clone(), endpoint));
     }
     Ok(made)
+}
+
+/// Networks in the order in which they are connected.
+fn in_order(attachments: &BTreeMap<String, Attachment>) -> Vec<(&String, &Attachment)> {
+    let mut order: Vec<(&String, &Attachment)> = attachments.iter().collect();
+    order.sort_by_key(|(key, attachment)| (-attachment.priority, *key));
+    order
+}
+
+/// The network through which the default route leads, of those that `outside` says lead out.
+pub fn way_out(
+    attachments: &BTreeMap<String, Attachment>,
+    outside: impl Fn(&String) -> bool,
+) -> Option<&String> {
+    in_order(attachments)
+        .into_iter()
+        .filter(|(key, _)| outside(key))
+        .max_by(|(_, a), (_, b)| {
+            a.gw_priority
+                .cmp(&b.gw_priority)
+                .then(std::cmp::Ordering::Greater)
+        })
+        .map(|(key, _)| key)
 }
 
 /// The first of `eth0`, `eth1` … that nobody has.

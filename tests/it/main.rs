@@ -28,6 +28,7 @@ mod networking;
 mod oci;
 mod order;
 mod overlay;
+mod published;
 mod ready;
 mod registries;
 mod remote_context;

@@ -101,22 +101,6 @@ services:
 }
 
 #[test]
-fn ports_that_should_keep_the_clients_address_are_refused_before_anything_starts() {
-    if !can_run_containers() {
-        return;
-    }
-    let root = Root::new();
-    let project = root.project(
-        "nat",
-        "services:\n  a:\n    image: busybox\n    ports: [\"127.0.0.1::80\"]\n    x-banyan: {publish: nat}\n",
-    );
-    let ran = project.run(&["up", "-d"]);
-    assert_eq!(ran.code, 65, "{}", ran.all());
-    assert!(ran.stderr.contains("`publish: nat`"), "{}", ran.all());
-    assert!(project.ps().is_empty());
-}
-
-#[test]
 fn a_stopped_container_keeps_its_address_from_those_that_are_new() {
     if !can_run_containers() {
         return;

@@ -294,6 +294,35 @@ fn prepare(sockets: &mut Sockets) -> Result<(), HallError> {
         .map_err(HallError::step("write the rules of", "the hall"))
 }
 
+/// Replaces the translations at the hall's entry.
+///
+/// # Errors
+/// When the kernel refuses; what was there before stays then.
+pub(super) fn forward(
+    hall: &Hall,
+    chain: &'static str,
+    priority: i32,
+    rules: impl Iterator<Item = Rule>,
+) -> Result<(), HallError> {
+    let entry = Chain {
+        name: chain,
+        kind: ChainKind::Nat,
+        hook: Hook::Prerouting,
+        priority,
+        policy: Verdict::Accept,
+    };
+    let mut transaction =
+        Transaction::new()
+            .chain(Family::Inet, TABLE, entry)
+            .flush_chain(Family::Inet, TABLE, chain);
+    for rule in rules {
+        transaction = transaction.rule(Family::Inet, TABLE, chain, rule);
+    }
+    transaction
+        .commit(&mut hall.sockets().netfilter)
+        .map_err(HallError::step("write the rules of", "the hall"))
+}
+
 /// The hall's whole rule set. Default: nothing passes between networks, nothing reaches the hall's own addresses.
 fn rules() -> Transaction {
     let filter = |name, hook, priority, policy| Chain {
@@ -387,6 +416,14 @@ fn rules() -> Transaction {
                 .verdict(accept),
         ),
         ("forward", Rule::new().established().verdict(accept)),
+        // Published by translation: what came to an entry port of the uplink's address ([`forward`]).
+        (
+            "forward",
+            Rule::new()
+                .interface(Direction::In, UPLINK)
+                .translated()
+                .verdict(accept),
+        ),
         (
             "forward",
             Rule::new()

@@ -39,5 +39,5 @@ pub use outbound::{Outbound, OutboundPlace};
 pub use sockets::HallSockets;
 pub use subnet::{Subnet, SubnetError};
 pub use sysctl::SysctlError;
-pub use uplink::{Uplink, UplinkError, host_subnets, sweep};
+pub use uplink::{Forward, Uplink, UplinkError, host_subnets, sweep};
 pub use visit::{Answer, Visit, VisitError, visit};

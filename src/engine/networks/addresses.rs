@@ -100,13 +100,11 @@ impl Networks {
     /// Gives a place's addresses and ports back.
     pub fn release(&self, slot: &Slot) {
         self.shared.release(Some(slot));
-        let mut state = lock(&self.state);
-        for pool in state.pools.values_mut().flatten().flatten() {
+        for pool in lock(&self.state).pools.values_mut().flatten().flatten() {
             pool.release(&slot.to_string());
         }
-        state.reserved.remove(slot);
         // Dropping a published port closes it.
-        state.published.remove(slot);
+        self.close_ports(slot);
     }
 }
 

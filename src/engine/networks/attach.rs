@@ -225,5 +225,7 @@ impl Networks {
         for (_, published) in state.published.get(&record.slot).into_iter().flatten() {
             published.retarget(None);
         }
+        drop(state);
+        self.translate_or_warn();
     }
 }

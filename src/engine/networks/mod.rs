@@ -13,6 +13,7 @@ mod addresses;
 mod attach;
 mod ports;
 mod takeover;
+pub mod translate;
 mod way_out;
 
 use super::{
@@ -35,8 +36,8 @@ use crate::{
 pub use addresses::names_of;
 use addresses::{check_moved, claim_fixed};
 use banyan_runtime::network::{
-    Bridge, EMBEDDED_DNS, FORWARDED_DNS_PORT, Hall, HallSockets, Reach, Subnet, Uplink, host_subnets,
-    resolv_conf::ResolvConf,
+    Bridge, EMBEDDED_DNS, FORWARDED_DNS_PORT, Forward, Hall, HallSockets, Reach, Subnet, Uplink,
+    host_subnets, resolv_conf::ResolvConf,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,6 +64,8 @@ pub struct Networks {
     /// such work, so that containers are made meanwhile.
     making: Mutex<()>,
     state: Mutex<State>,
+    /// Translations as last written to the kernel.
+    forwarded: Mutex<Vec<Forward>>,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +125,7 @@ impl Networks {
             closing: watch::channel(false).0,
             making: Mutex::new(()),
             state: Mutex::new(State::default()),
+            forwarded: Mutex::new(Vec::new()),
         }
     }
 

@@ -5,10 +5,10 @@ use crate::{
     api::wire::{Failure, Fault, Published},
     engine::{Outcome, lock, record::Record},
     model::{NetworkMode, Service},
-    network::publish,
+    network::{interface, publish},
     plan::Slot,
 };
-use banyan_runtime::network::HallSockets;
+use banyan_runtime::network::{HallSockets, Reach};
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
@@ -17,9 +17,12 @@ use std::{
 
 impl Networks {
     /// The address that published ports lead to, and who makes sockets that reach it: on a network of our own rather than
-    /// a shared one, IPv4 rather than IPv6.
+    /// a shared one, IPv4 rather than IPv6, on the way out rather than aside.
     fn target(&self, state: &State, record: &Record) -> Option<(IpAddr, Arc<HallSockets>)> {
-        let mut found: Vec<(bool, bool, IpAddr, Arc<HallSockets>)> = Vec::new();
+        let mut found: Vec<(bool, bool, bool, IpAddr, Arc<HallSockets>)> = Vec::new();
+        let outside = |key: &String| state.plans.get(key).is_some_and(|p| p.reach == Reach::Outside);
+        // Answers to translated packets take the default route.
+        let way_out = interface::way_out(&record.service.networks, outside);
         for (key, endpoint) in &record.endpoints {
             let joined = self.shared.joined(key);
             let sockets = match &joined {
@@ -30,13 +33,20 @@ impl Networks {
                 },
             };
             for address in endpoint.addresses() {
-                found.push((joined.is_some(), address.is_ipv6(), address, sockets.clone()));
+                let aside = way_out != Some(key);
+                found.push((
+                    joined.is_some(),
+                    address.is_ipv6(),
+                    aside,
+                    address,
+                    sockets.clone(),
+                ));
             }
         }
         let best = found
             .into_iter()
-            .min_by_key(|(shared, six, ..)| (*shared, *six))?;
-        Some((best.2, best.3))
+            .min_by_key(|(shared, six, aside, ..)| (*shared, *six, *aside))?;
+        Some((best.3, best.4))
     }
 
     /// Points a place's ports at its container.
@@ -78,14 +88,19 @@ impl Networks {
             }
         }
         list.sort();
+        drop(state);
+        self.translate()?;
         Ok(list)
     }
 
     /// A container was stopped for good: its ports are free for others.
     pub fn close_ports(&self, slot: &Slot) {
-        let mut state = lock(&self.state);
-        state.published.remove(slot);
-        state.reserved.remove(slot);
+        {
+            let mut state = lock(&self.state);
+            state.published.remove(slot);
+            state.reserved.remove(slot);
+        }
+        self.translate_or_warn();
     }
 
     /// Binds a place's ports, unless it has them.
@@ -139,8 +154,11 @@ impl Networks {
 
     /// Gives up ports of places that have no container.
     pub fn unreserve(&self, kept: &BTreeSet<Slot>) {
-        let mut state = lock(&self.state);
-        state.reserved.retain(|slot, _| kept.contains(slot));
-        state.published.retain(|slot, _| kept.contains(slot));
+        {
+            let mut state = lock(&self.state);
+            state.reserved.retain(|slot, _| kept.contains(slot));
+            state.published.retain(|slot, _| kept.contains(slot));
+        }
+        self.translate_or_warn();
     }
 }

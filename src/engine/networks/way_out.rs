@@ -49,6 +49,9 @@ impl Networks {
             for key in std::mem::take(&mut state.up).into_keys() {
                 this.zones.update(|records| records.remove_network(&key));
             }
+            drop(state);
+            // They went with the hall.
+            lock(&this.forwarded).clear();
             this.remove_uplinks();
         });
         if closed.await.is_err() {

@@ -262,6 +262,11 @@ impl Published {
         self.target.send_replace(target);
     }
 
+    /// Where new connections go; `None`: they wait.
+    pub fn target(&self) -> Option<SocketAddr> {
+        *self.target.borrow()
+    }
+
     /// Closes the listener and all connections, and waits until they are closed.
     pub async fn close(mut self) {
         self.tasks.shutdown().await;

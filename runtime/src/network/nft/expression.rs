@@ -25,6 +25,9 @@ const TRANSPORT_HEADER: u32 = 2;
 const CSUM_INET: u32 = 1;
 const CSUM_PSEUDO_HEADER: u32 = 1;
 const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
+/// `IPS_DST_NAT` (linux/netfilter/nf_conntrack_common.h), in the machine's byte order.
+const IPS_DST_NAT: u32 = 1 << 5;
 /// `NF_CT_STATE_BIT` of established and related, in the machine's byte order.
 const CT_ESTABLISHED_RELATED: u32 = 0b110;
 const CMP_EQ: u32 = 0;
@@ -112,6 +115,13 @@ impl Rule {
             .compare(CMP_NEQ, &name_bytes(name))
     }
 
+    /// Matches packets that cross an interface whose name does not begin with `prefix`.
+    #[must_use]
+    pub fn interface_prefix_not(self, direction: Direction, prefix: &str) -> Self {
+        self.load_meta(direction.meta())
+            .compare(CMP_NEQ, prefix.as_bytes())
+    }
+
     /// Matches packets that cross an interface named in the set `set` of the same table.
     #[must_use]
     pub fn interface_in(self, direction: Direction, set: &str) -> Self {
@@ -128,16 +138,14 @@ impl Rule {
     #[must_use]
     pub fn established(self) -> Self {
         self.add("ct", |m| m.be32(1, REGISTER_1).be32(2, CT_STATE))
-            .add("bitwise", |m| {
-                m.be32(1, REGISTER_1)
-                    .be32(2, REGISTER_1)
-                    .be32(3, 4)
-                    .nest(4, |m| {
-                        m.bytes(NFTA_DATA_VALUE, &CT_ESTABLISHED_RELATED.to_ne_bytes())
-                    })
-                    .nest(5, |m| m.bytes(NFTA_DATA_VALUE, &[0; 4]))
-            })
-            .compare(CMP_NEQ, &[0; 4])
+            .masked(CT_ESTABLISHED_RELATED)
+    }
+
+    /// Matches packets of connections whose destination was translated ([`Rule::translate`], by whatever table).
+    #[must_use]
+    pub fn translated(self) -> Self {
+        self.add("ct", |m| m.be32(1, REGISTER_1).be32(2, CT_STATUS))
+            .masked(IPS_DST_NAT)
     }
 
     /// Matches IPv4 packets only; needed before address matches in an `inet` table.
@@ -215,6 +223,13 @@ impl Rule {
     #[must_use]
     pub fn for_this_interface(self) -> Self {
         self.fib(FIB_RESULT_ADDRTYPE, FIB_DADDR | FIB_IIF)
+            .compare(CMP_EQ, &RTN_LOCAL.to_ne_bytes())
+    }
+
+    /// Matches packets whose destination is any address of this host.
+    #[must_use]
+    pub fn to_this_host(self) -> Self {
+        self.fib(FIB_RESULT_ADDRTYPE, FIB_DADDR)
             .compare(CMP_EQ, &RTN_LOCAL.to_ne_bytes())
     }
 
@@ -304,6 +319,18 @@ impl Rule {
     fn add(mut self, name: &'static str, fill: impl FnOnce(Message) -> Message) -> Self {
         self.expressions.push((name, fill(Message::new(0, 0, &[]))));
         self
+    }
+
+    /// Matches when any of `bits` is set in the register.
+    fn masked(self, bits: u32) -> Self {
+        self.add("bitwise", |m| {
+            m.be32(1, REGISTER_1)
+                .be32(2, REGISTER_1)
+                .be32(3, 4)
+                .nest(4, |m| m.bytes(NFTA_DATA_VALUE, &bits.to_ne_bytes()))
+                .nest(5, |m| m.bytes(NFTA_DATA_VALUE, &[0; 4]))
+        })
+        .compare(CMP_NEQ, &[0; 4])
     }
 
     fn load_meta(self, key: u32) -> Self {

@@ -1,6 +1,8 @@
 //! The host's side as a whole: made to fit the uplinks that exist.
 
-use super::{Family, HallError, Sockets, Survey, UplinkError, foreign, forwarding, is_uplink, state::State};
+use super::{
+    Family, HallError, Sockets, Survey, UplinkError, foreign, forward, forwarding, is_uplink, state::State,
+};
 use crate::network::nft::{self, Chain, ChainKind, Direction, Hook, Rule, SetKind, Transaction, Verdict};
 
 /// Our table on the host; all projects and roots share it.
@@ -18,6 +20,7 @@ pub(super) fn settle(
     survey: &Survey,
     live: &[String],
 ) -> Result<Vec<String>, UplinkError> {
+    forward::sweep(sockets, live)?;
     if live.is_empty() {
         // The guard in our table goes last: until the settings are back, nothing may slip through.
         foreign::admit(sockets, live)?;
@@ -108,6 +111,14 @@ fn write_table(
             Rule::new()
                 .interface_in(out, UPLINKS)
                 .established()
+                .verdict(Verdict::Accept),
+        ),
+        // Ports published by translation (`forward`), and nothing else that is new.
+        (
+            "forward",
+            Rule::new()
+                .interface_in(out, UPLINKS)
+                .translated()
                 .verdict(Verdict::Accept),
         ),
         (

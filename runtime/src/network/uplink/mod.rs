@@ -12,13 +12,18 @@
 //!
 //! "The host" is the network namespace of the calling thread.
 //!
-//! Absent on purpose: published ports, and rules per container: the host knows halls, not containers.
+//! [`Uplink::forward`] lets published ports in by translation ([`forward`]); relayed ones need nothing here.
+//!
+//! Absent on purpose: addresses of containers on the host. It knows halls, and entry ports of theirs.
 
 mod foreign;
+mod forward;
 mod forwarding;
 mod host;
 mod range;
 mod state;
+
+pub use forward::Forward;
 
 use super::{
     Hall, HallError, LinkName, Subnet, SysctlError,
