@@ -1,7 +1,7 @@
 //! The way out, and the host as it was afterwards.
 
 use super::support::{NEVER, Namespace, SOON, bridge, can_run, container, endpoint, name, tcp_works};
-use banyan_runtime::network::{Hall, Outbound, Reach, Uplink, resolv_conf::ResolvConf, sweep};
+use banyan_runtime::network::{Forward, Hall, Outbound, Reach, Uplink, resolv_conf::ResolvConf, sweep};
 use std::{
     net::{TcpListener, TcpStream},
     path::Path,
@@ -28,6 +28,8 @@ impl World {
             .unwrap();
         let server = container(&outside, "lan", "192.0.2.9/24", "192.0.2.1");
         let host = container(&outside, "lan", "192.0.2.2/24", "192.0.2.1");
+        // A new namespace has the machine's setting, which docker changes.
+        host.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap());
         Self {
             outside,
             server,
@@ -294,6 +296,49 @@ fn a_host_that_forwards_only_for_us_is_no_router_for_strangers() {
         "strangers do not"
     );
     world.host.run(|| Uplink::remove(&hall, world.state()).unwrap());
+}
+
+#[test]
+fn what_is_forwarded_comes_with_the_clients_address_and_goes_with_the_uplink() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let before = world.census();
+    let (hall, uplink) = world.project();
+    let target = container(&hall, "net", "172.20.0.2/24", "172.20.0.1");
+    let forward = Forward {
+        protocol: 6,
+        from: "0.0.0.0:8080".parse().unwrap(),
+        entry: 50_000,
+        to: "172.20.0.2:8000".parse().unwrap(),
+    };
+    let set = |forwards: &[Forward]| world.host.run(|| uplink.forward(&hall, forwards).unwrap());
+    let listener = target.run(|| TcpListener::bind("172.20.0.2:8000").unwrap());
+    let reach = |address: &str| {
+        world.server.run(|| {
+            let address = address.parse().unwrap();
+            TcpStream::connect_timeout(&address, std::time::Duration::from_millis(500)).is_ok()
+        })
+    };
+    assert!(!reach("192.0.2.2:8080"), "not before");
+    set(&[forward]);
+    assert!(reach("192.0.2.2:8080"));
+    let (_, client) = listener.accept().unwrap();
+    assert_eq!(client.ip().to_string(), "192.0.2.9");
+    // The entry is a door for translated packets only: nobody opens connections into a hall by routing.
+    world.server.run(|| {
+        output(
+            "ip",
+            &["route", "add", &format!("{}/32", uplink.hall), "via", "192.0.2.2"],
+        )
+    });
+    assert!(!reach(&format!("{}:50000", uplink.hall)));
+    set(&[]);
+    assert!(!reach("192.0.2.2:8080"), "not after");
+    set(&[forward]);
+    world.host.run(|| Uplink::remove(&hall, world.state()).unwrap());
+    assert_eq!(world.census(), before);
 }
 
 #[test]
