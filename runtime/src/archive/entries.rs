@@ -4,8 +4,12 @@
 //! here, because here they are bounded (a long name of 4 GiB is a memory bomb) and strict: a record that two readers
 //! could understand in two ways is refused rather than guessed (CVE-2025-62518, CVE-2026-33055).
 
-use super::Limits;
-use std::io::{self, Read};
+use super::{
+    Limits,
+    outline::Outline,
+    pax::{Extensions, apply_pax, check_global},
+};
+use std::io::{self, BufRead, Read};
 
 /// What an entry is, with what only that kind has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,28 +103,10 @@ pub struct Entries<R> {
     left: u64,
     padding: u64,
     count: u64,
-}
-
-/// Values that extension headers give to the next entry.
-#[derive(Debug, Default)]
-struct Extensions {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    mtime: Option<(i64, u32)>,
-    xattrs: Vec<Xattr>,
-    sparse: PaxSparse,
-}
-
-#[derive(Debug, Default)]
-struct PaxSparse {
-    version_1: bool,
-    name: Option<Vec<u8>>,
-    real_size: Option<u64>,
-    map: Vec<u64>,
-    is_map: bool,
+    /// Notes what passes, while the tree can still give it back.
+    outline: Option<Outline>,
+    /// The current entry's content is in the tree, so that the outline need not have it.
+    referred: bool,
 }
 
 impl<R: Read> Entries<R> {
@@ -134,7 +120,38 @@ impl<R: Read> Entries<R> {
             left: 0,
             padding: 0,
             count: 0,
+            outline: None,
+            referred: false,
         }
+    }
+
+    /// Notes in an outline what passes from here on.
+    #[must_use]
+    pub fn outlined(mut self, outline: Option<Outline>) -> Self {
+        self.outline = outline;
+        self
+    }
+
+    /// Says that the current entry's whole content is read now and goes to the file `path` of the tree.
+    pub(super) fn refer(&mut self, path: &[u8]) {
+        if let Some(outline) = &mut self.outline
+            && self.left > 0
+        {
+            outline.file(path, self.left);
+            self.referred = true;
+        }
+    }
+
+    /// Gives the outline up: the tree no longer has all that it refers to.
+    pub(super) fn forget_outline(&mut self) {
+        self.outline = None;
+    }
+
+    /// Reads what follows the archive's end, which its digest covers too, and gives the outline of everything.
+    pub(super) fn finish(mut self) -> Result<Option<Outline>, TarError> {
+        let mut scratch = vec![0; 64 << 10];
+        while self.read(&mut scratch)? > 0 {}
+        Ok(self.outline)
     }
 
     /// The stream, after the last entry that was asked for.
@@ -199,6 +216,7 @@ impl<R: Read> Entries<R> {
             return Err(TarError::Truncated { at: self.at });
         }
         self.left -= count as u64;
+        self.referred &= self.left > 0;
         Ok(count)
     }
 
@@ -501,6 +519,9 @@ impl<R: Read> Entries<R> {
             match self.input.read(buffer) {
                 Ok(count) => {
                     self.at += count as u64;
+                    if let Some(outline) = self.outline.as_mut().filter(|_| !self.referred) {
+                        outline.raw(&buffer[..count]);
+                    }
                     return Ok(count);
                 }
                 Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
@@ -520,8 +541,15 @@ impl<R: Read> Entries<R> {
 
     fn skip_content(&mut self) -> Result<(), TarError> {
         let mut skip = self.left + self.padding;
-        (self.left, self.padding) = (0, 0);
-        let mut scratch = [0_u8; 16 << 10];
+        (self.left, self.padding, self.referred) = (0, 0, false);
+        // Mostly it is an entry's padding.
+        let (mut small, mut large) = ([0_u8; 512], Vec::new());
+        let scratch = if skip > 512 {
+            large.resize(64 << 10, 0);
+            large.as_mut_slice()
+        } else {
+            small.as_mut_slice()
+        };
         while skip > 0 {
             let want = usize::try_from(skip).unwrap_or(usize::MAX).min(scratch.len());
             let count = self.read(&mut scratch[..want])?;
@@ -542,6 +570,44 @@ impl<R: Read> Entries<R> {
 
     fn limit(&self, reason: String) -> TarError {
         TarError::Limit { reason }
+    }
+}
+
+impl<R: BufRead> Entries<R> {
+    /// The bytes of the current entry's content that are at hand, without copying them; empty at its end.
+    pub(super) fn content_at_hand(&mut self) -> Result<&[u8], TarError> {
+        if self.left == 0 {
+            return Ok(&[]);
+        }
+        let at = self.at;
+        loop {
+            // The borrow checker cannot see that only one arm returns the buffer, so it is asked for twice.
+            match self.input.fill_buf() {
+                Ok([]) => return Err(TarError::Truncated { at }),
+                Ok(_) => break,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(TarError::Read { at, cause }),
+            }
+        }
+        let bytes = self
+            .input
+            .fill_buf()
+            .map_err(|cause| TarError::Read { at, cause })?;
+        let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(&bytes[..count])
+    }
+
+    /// Takes `count` of the bytes at hand.
+    pub(super) fn consume_content(&mut self, count: usize) {
+        if let Some(outline) = self.outline.as_mut().filter(|_| !self.referred)
+            && let Ok(bytes) = self.input.fill_buf()
+        {
+            outline.raw(&bytes[..count]);
+        }
+        self.input.consume(count);
+        self.at += count as u64;
+        self.left -= count as u64;
+        self.referred &= self.left > 0;
     }
 }
 
@@ -569,115 +635,5 @@ fn set_once(slot: &mut Option<Vec<u8>>, value: Vec<u8>) -> Result<(), String> {
         Err("two long names for one entry".into())
     } else {
         Ok(())
-    }
-}
-
-type PaxRecord<'a> = (&'a [u8], &'a [u8]);
-
-/// Splits `length key=value\n` records (POSIX pax, "pax Extended Header").
-fn pax_records(mut data: &[u8]) -> Result<Vec<PaxRecord<'_>>, String> {
-    let wrong = || "a pax record is malformed".to_owned();
-    let mut records = Vec::new();
-    while !data.is_empty() {
-        if data.iter().all(|byte| *byte == 0) {
-            break;
-        }
-        let space = data
-            .iter()
-            .take(20)
-            .position(|byte| *byte == b' ')
-            .ok_or_else(wrong)?;
-        let length: usize = decimal(&data[..space])
-            .and_then(|n| usize::try_from(n).ok())
-            .ok_or_else(wrong)?;
-        if length <= space + 1 || length > data.len() || data[length - 1] != b'\n' {
-            return Err(wrong());
-        }
-        let record = &data[space + 1..length - 1];
-        let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
-        records.push((&record[..equals], &record[equals + 1..]));
-        data = &data[length..];
-    }
-    Ok(records)
-}
-
-/// Digits only: `u64::from_str` would take a sign.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(digits).ok()?;
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    text.parse().ok()
-}
-
-fn apply_pax(extensions: &mut Extensions, data: &[u8]) -> Result<(), String> {
-    let number = |value: &[u8], key: &str| decimal(value).ok_or_else(|| format!("pax `{key}` is no number"));
-    for (key, value) in pax_records(data)? {
-        match key {
-            b"path" => extensions.path = non_empty(value),
-            b"linkpath" => extensions.link = non_empty(value),
-            b"size" => extensions.size = Some(number(value, "size")?),
-            b"uid" => extensions.uid = Some(number(value, "uid")?),
-            b"gid" => extensions.gid = Some(number(value, "gid")?),
-            b"mtime" => extensions.mtime = Some(pax_time(value).ok_or("pax `mtime` is no time")?),
-            b"GNU.sparse.major" => extensions.sparse.version_1 = value == b"1",
-            b"GNU.sparse.name" => extensions.sparse.name = non_empty(value),
-            b"GNU.sparse.realsize" | b"GNU.sparse.size" => {
-                extensions.sparse.real_size = Some(number(value, "GNU.sparse.size")?);
-            }
-            b"GNU.sparse.map" => {
-                extensions.sparse.is_map = true;
-                for part in value.split(|byte| *byte == b',').filter(|part| !part.is_empty()) {
-                    extensions.sparse.map.push(number(part, "GNU.sparse.map")?);
-                }
-            }
-            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
-                extensions.sparse.is_map = true;
-                extensions.sparse.map.push(number(value, "GNU.sparse.offset")?);
-            }
-            _ => {
-                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    if name.is_empty() || name.len() > 255 || name.contains(&0) {
-                        return Err("an extended attribute's name is malformed".into());
-                    }
-                    extensions.xattrs.push((name.to_vec(), value.to_vec()));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn non_empty(value: &[u8]) -> Option<Vec<u8>> {
-    (!value.is_empty()).then(|| value.to_vec())
-}
-
-/// A global header may carry remarks (git writes one), but nothing that would change every entry's framing or name.
-fn check_global(data: &[u8]) -> Result<(), String> {
-    for (key, _) in pax_records(data)? {
-        if matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse") {
-            return Err(format!(
-                "a global pax header sets `{}`",
-                String::from_utf8_lossy(key)
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// `[-]seconds[.fraction]`.
-fn pax_time(value: &[u8]) -> Option<(i64, u32)> {
-    let text = std::str::from_utf8(value).ok()?;
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let negative = whole.starts_with('-');
-    let seconds: i64 = i64::try_from(decimal(whole.trim_start_matches('-').as_bytes())?).ok()?;
-    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let nanos: u32 = format!("{fraction:0<9}")[..9].parse().ok()?;
-    match (negative, nanos) {
-        (false, _) => Some((seconds, nanos)),
-        (true, 0) => Some((-seconds, 0)),
-        (true, _) => Some((-seconds - 1, 1_000_000_000 - nanos)),
     }
 }

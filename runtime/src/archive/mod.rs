@@ -4,9 +4,10 @@
 //! 1. [`compression`] tells gzip, zstd, xz and plain apart by their first bytes and decodes in process;
 //! 2. [`entries`] frames a tar stream into entries (POSIX pax, GNU and old forms), within [`Limits`];
 //! 3. [`extract`] creates each entry below a directory descriptor, so that no name in the archive can leave it;
-//! 4. [`layer`] runs 1–3 with hashing on a second thread, for an image layer or a plain root file system.
+//! 4. [`layer`] runs 1–3 with hashing beside them, for an image layer or a plain root file system.
 //!
-//! The way out: [`pack`] writes a tree as a tar stream with sorted names, so equal trees give equal bytes.
+//! The way out: [`pack`] writes a tree as a tar stream with sorted names, so equal trees give equal bytes; with an
+//! [`outline`] taken on the way in, a tree gives back the very archive it came from.
 //!
 //! Deliberately absent: `tar::Archive::unpack` (path based; see the advisories around it) and any external program.
 
@@ -14,7 +15,9 @@ pub mod compression;
 pub mod entries;
 pub mod extract;
 pub mod layer;
+pub mod outline;
 pub mod pack;
+mod pax;
 
 /// Bounds for an archive from outside; whatever exceeds one is refused before more of it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

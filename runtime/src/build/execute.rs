@@ -20,7 +20,8 @@ use crate::{
     image::{
         ConfigFile, Digest, Event, Image, Platform, Progress, Reference, Store,
         config::{History, RootFs},
-        layers::{self, Draft},
+        draft::{Draft, publish},
+        layers,
         store::LayerRecord,
     },
     registry::{Policy, obtain},
@@ -562,14 +563,14 @@ impl Builder<'_, '_> {
                 let draft = Draft::new(self.store)?;
                 make(&draft)?;
                 let note = draft.measure()?;
-                layers::sync(self.store)?;
-                draft.publish(self.store, &note)?;
-                cache::remember(self.store, key, note.diff_id).map_err(|cause| StepError::Io {
+                let layer = note.diff_id;
+                publish(self.store, vec![(draft, note)])?;
+                cache::remember(self.store, key, layer).map_err(|cause| StepError::Io {
                     action: "remember a step in",
                     path: self.store.dir().join("build"),
                     cause,
                 })?;
-                note.diff_id
+                layer
             }
         };
         built.layers.push(LayerRecord {

@@ -15,7 +15,8 @@ use crate::{
     image::{
         ConfigFile, Event, Image, ImageConfig, Progress, Store,
         config::{History, host_architecture},
-        layers::{Draft, parallel},
+        draft::Draft,
+        layers::parallel,
     },
 };
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};

@@ -11,7 +11,7 @@ use md5::{Digest as _, Md5};
 use std::{
     collections::BTreeMap,
     fs,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, BufReader, Read, Seek, SeekFrom},
     os::{fd::BorrowedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -62,7 +62,10 @@ pub(crate) fn unpack(
     };
     let control = control_files(member("control.tar")?).map_err(|error| malformed(error.to_string()))?;
     let mut list = Vec::new();
-    let mut entries = Entries::new(member("data.tar")?, Limits::default());
+    let mut entries = Entries::new(
+        BufReader::with_capacity(256 << 10, member("data.tar")?),
+        Limits::default(),
+    );
     extract(&mut entries, root, Manner::Package, &mut |entry| {
         let path = normalize(&entry.path).unwrap_or_default();
         list.push(b'/');

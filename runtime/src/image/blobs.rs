@@ -1,7 +1,7 @@
 //! Blobs: bytes under the name of their digest. What is in the folder is complete and was verified when it came.
 
 use super::{
-    digest::{Digest, Hashing},
+    digest::Digest,
     durable,
     store::{Store, StoreError},
 };
@@ -58,7 +58,7 @@ impl Store {
         Ok(digest)
     }
 
-    /// A blob that grows while its bytes stream by.
+    /// A blob that grows while its bytes stream by. Whoever writes it hashes it.
     pub(crate) fn new_blob(&self) -> Result<NewBlob, StoreError> {
         let path = self
             .dir()
@@ -69,7 +69,7 @@ impl Store {
             cause,
         })?;
         Ok(NewBlob {
-            file: Hashing::new(file),
+            file,
             path,
             final_dir: self.dir().join("blobs"),
             done: false,
@@ -80,7 +80,7 @@ impl Store {
 /// Bytes on their way to become a blob; removed when dropped unfinished.
 #[derive(Debug)]
 pub(crate) struct NewBlob {
-    file: Hashing<fs_err::File>,
+    file: fs_err::File,
     path: PathBuf,
     final_dir: PathBuf,
     done: bool,
@@ -97,30 +97,16 @@ impl Write for NewBlob {
 }
 
 impl NewBlob {
-    /// Gives the bytes their name. With `expected`, other bytes are refused.
-    pub(crate) fn finish(mut self, expected: Option<Digest>) -> Result<(Digest, u64), StoreError> {
+    /// Gives the bytes the name that they were found to have.
+    pub(crate) fn finish(mut self, digest: Digest) -> Result<(), StoreError> {
         let failed = |cause| StoreError::Io {
             action: "store a blob",
             cause,
         };
-        let file = std::mem::replace(
-            &mut self.file,
-            Hashing::new(fs_err::File::open("/dev/null").map_err(failed)?),
-        );
-        let (digest, size, file) = file.finish();
-        if let Some(expected) = expected
-            && expected != digest
-        {
-            return Err(StoreError::WrongBytes {
-                expected,
-                found: digest,
-            });
-        }
-        file.sync_all().map_err(failed)?;
+        self.file.sync_all().map_err(failed)?;
         fs_err::rename(&self.path, self.final_dir.join(digest.hex())).map_err(failed)?;
         self.done = true;
-        durable::sync_directory(&self.final_dir).map_err(failed)?;
-        Ok((digest, size))
+        durable::sync_directory(&self.final_dir).map_err(failed)
     }
 }
 

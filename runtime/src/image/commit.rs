@@ -3,8 +3,8 @@
 use super::{
     config::{ConfigFile, History, ImageConfig},
     digest::Digest,
+    draft::Draft,
     from_container::remove_stubs,
-    layers::Draft,
     store::{Store, StoreError},
 };
 use crate::{

@@ -134,7 +134,8 @@ impl<T> Hashing<T> {
         self.bytes
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    /// Hashes bytes that pass elsewhere.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
     }

@@ -8,27 +8,18 @@
 use super::{
     blobs::NewBlob,
     digest::Digest,
-    durable,
+    draft::{Draft, publish},
     manifest::Descriptor,
     progress::{Doing, Event, Progress},
+    settle::settle,
     store::{LayerRecord, Store, StoreError},
 };
-use crate::archive::{
-    Limits,
-    compression::Compression,
-    extract::{Manner, OPAQUE, Unsettled},
-    layer::{Unpacked, unpack},
-    pack,
-};
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid, XattrFlags};
+use crate::archive::{Limits, compression::Compression, extract::Manner, layer::unpack_outlined};
 use serde::{Deserialize, Serialize};
 use std::{
     io::{self, Read, Write},
-    os::{
-        fd::AsFd,
-        unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    },
-    path::{Path, PathBuf},
+    os::fd::AsFd,
+    path::PathBuf,
 };
 
 /// What a complete layer's `layer.json` says.
@@ -56,121 +47,21 @@ pub(crate) struct Source<'a> {
     pub(crate) diff_id: Option<Digest>,
     /// The media type to remember.
     pub(crate) media_type: String,
-    /// Whether the archive's bytes are to be kept as a blob.
-    pub(crate) keep: bool,
+    /// What is kept of the archive beside its files.
+    pub(crate) keep: Keep,
     /// Held until the layer is visible, so that nobody fetches it a second time.
     pub(crate) guard: Option<std::fs::File>,
 }
 
-/// A layer that is not visible yet; removed when dropped.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    dir: PathBuf,
-    pub(crate) unpacked: Option<Unpacked>,
-    published: bool,
-}
-
-impl Draft {
-    /// An empty directory for a layer.
-    pub(crate) fn new(store: &Store) -> Result<Self, StoreError> {
-        let dir = store
-            .dir()
-            .join("ingest")
-            .join(format!("layer-{}", durable::unique()));
-        let failed = |cause| StoreError::Io {
-            action: "create a layer",
-            cause,
-        };
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&dir)
-            .map_err(failed)?;
-        let draft = Self {
-            dir,
-            unpacked: None,
-            published: false,
-        };
-        std::fs::DirBuilder::new()
-            .mode(0o755)
-            .create(draft.files())
-            .map_err(failed)?;
-        // The umask must not decide what `/` looks like.
-        fs_err::set_permissions(draft.files(), std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
-        Ok(draft)
-    }
-
-    /// The directory with the layer's files.
-    pub(crate) fn files(&self) -> PathBuf {
-        self.dir.join("fs")
-    }
-
-    /// A directory beside the files, on the same file system: overlayfs wants one for its work.
-    pub(crate) fn work(&self) -> Result<PathBuf, StoreError> {
-        let work = self.dir.join("work");
-        let made = std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&work);
-        made.map_err(|cause| StoreError::Io {
-            action: "create a layer",
-            cause,
-        })?;
-        Ok(work)
-    }
-
-    /// The note for an archive that was unpacked here.
-    fn note(&self, diff_id: Digest) -> LayerNote {
-        let unpacked = self.unpacked.as_ref();
-        let tally = unpacked.map(|unpacked| unpacked.tally).unwrap_or_default();
-        let archive = unpacked.map_or(0, |unpacked| unpacked.archive);
-        LayerNote {
-            diff_id,
-            bytes: tally.bytes,
-            entries: tally.entries,
-            archive,
-        }
-    }
-
-    /// Hashes the tree as a layer archive.
-    pub(crate) fn measure(&self) -> Result<LayerNote, StoreError> {
-        measure(&self.files())
-    }
-
-    /// Makes the layer visible. Everything in it must be on disk already, see [`sync`].
-    pub(crate) fn publish(mut self, store: &Store, note: &LayerNote) -> Result<(), StoreError> {
-        let failed = |cause| StoreError::Io {
-            action: "publish a layer",
-            cause,
-        };
-        let work = self.dir.join("work");
-        if work.exists() {
-            fs_err::remove_dir_all(&work).map_err(failed)?;
-        }
-        let text = serde_json::to_vec(note).map_err(|error| StoreError::Damaged {
-            path: self.dir.clone(),
-            reason: error.to_string(),
-        })?;
-        let mut file = fs_err::File::create(self.dir.join("layer.json")).map_err(failed)?;
-        file.write_all(&text)
-            .and_then(|()| file.sync_all())
-            .map_err(failed)?;
-        let layers = store.dir().join("layers");
-        match fs_err::rename(&self.dir, layers.join(note.diff_id.hex())) {
-            Ok(()) => self.published = true,
-            // Somebody else was faster; theirs is the same, and ours goes when `self` is dropped.
-            Err(_) if is_complete(store, note.diff_id) => return Ok(()),
-            Err(cause) => return Err(failed(cause)),
-        }
-        durable::sync_directory(&layers).map_err(failed)
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.published {
-            fs_err::remove_dir_all(&self.dir).ok();
-        }
-    }
+/// What is kept of a layer's archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It is a blob of the store already.
+    Nothing,
+    /// All of it, as a blob: a compressed archive cannot be made again from what was in it.
+    Blob,
+    /// Its outline, which with the files gives it again; a blob only where it cannot.
+    Outline,
 }
 
 /// Whether a layer is here, whole.
@@ -197,36 +88,6 @@ pub fn note(store: &Store, diff_id: Digest) -> Option<LayerNote> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// Makes everything written to the store durable (syncfs(2)).
-pub(crate) fn sync(store: &Store) -> Result<(), StoreError> {
-    let failed = |cause| StoreError::Io {
-        action: "sync the image store",
-        cause,
-    };
-    let dir = fs_err::File::open(store.dir()).map_err(failed)?;
-    rustix::fs::syncfs(dir.as_fd()).map_err(|errno| failed(errno.into()))
-}
-
-/// Packs a tree into nothing, for its digest and size.
-pub(crate) fn measure(files: &Path) -> Result<LayerNote, StoreError> {
-    let mut hashing = super::digest::Hashing::new(io::sink());
-    let root = fs_err::File::open(files).map_err(|cause| StoreError::Io {
-        action: "open a layer",
-        cause,
-    })?;
-    let tally = pack::pack(root.as_fd(), &mut hashing, Manner::Layer).map_err(|cause| StoreError::Pack {
-        layer: files.display().to_string(),
-        cause,
-    })?;
-    let (diff_id, archive, _) = hashing.finish();
-    Ok(LayerNote {
-        diff_id,
-        bytes: tally.bytes,
-        entries: tally.entries,
-        archive,
-    })
-}
-
 /// Unpacks the layers of one image, bottom first, and makes them visible together.
 ///
 /// `sources` is asked for a layer's archive only where the layer is not here yet.
@@ -244,8 +105,8 @@ pub(crate) fn add<'a>(
         if let Some(record) = &known[index] {
             return Ok((record.clone(), None));
         }
-        let source = source(index)?;
-        if let Some((diff_id, blob)) = here(store, &source) {
+        let given = source(index)?;
+        if let Some((diff_id, blob)) = here(store, &given) {
             return Ok((
                 LayerRecord {
                     diff_id,
@@ -254,43 +115,72 @@ pub(crate) fn add<'a>(
                 None,
             ));
         }
-        let (draft, blob, _guard) = unpack_one(store, source, progress)?;
+        let keep = given.keep;
+        let (draft, blob, guard) = unpack_one(store, given, progress)?;
         let unpacked = draft.unpacked.as_ref().expect("unpack_one sets it");
+        let blob = match keep {
+            Keep::Outline if unpacked.outlined => None,
+            Keep::Outline => Some(copy_blob(store, source(index)?, unpacked.blob)?),
+            Keep::Nothing | Keep::Blob => blob,
+        };
         let record = LayerRecord {
             diff_id: unpacked.diff_id,
             blob,
         };
         if !unpacked.unsettled.is_empty() {
-            return Ok((record, Some(draft)));
+            return Ok((record, Some((draft, guard))));
         }
         let note = draft.note(record.diff_id);
-        sync(store)?;
-        draft.publish(store, &note)?;
+        publish(store, vec![(draft, note)])?;
         Ok((record, None))
     })?;
     // An archive that leaves nothing open needs no lower layer, so most images skip this.
     let mut stack: Vec<PathBuf> = Vec::new();
-    for (record, draft) in &results {
-        if let Some(draft) = draft {
+    let (mut records, mut drafts, mut guards) = (Vec::with_capacity(count), Vec::new(), Vec::new());
+    for (record, draft) in results {
+        if let Some((draft, guard)) = draft {
             let unpacked = draft.unpacked.as_ref().expect("unpack_one sets it");
             settle(&draft.files(), &unpacked.unsettled, &stack)?;
             stack.insert(0, draft.files());
+            let note = draft.note(record.diff_id);
+            drafts.push((draft, note));
+            guards.push(guard);
         } else {
             stack.insert(0, store.layer_path(record.diff_id));
         }
-    }
-    if results.iter().any(|(_, draft)| draft.is_some()) {
-        sync(store)?;
-    }
-    let mut records = Vec::with_capacity(count);
-    for (record, draft) in results {
-        if let Some(draft) = draft {
-            let note = draft.note(record.diff_id);
-            draft.publish(store, &note)?;
-        }
         records.push(record);
     }
+    publish(store, drafts)?;
     Ok(records)
+}
+
+/// Stores an archive that was unpacked without an outline as a blob after all.
+fn copy_blob(store: &Store, mut source: Source<'_>, digest: Digest) -> Result<Descriptor, StoreError> {
+    let mut hashing = super::digest::Hashing::new(store.new_blob()?);
+    io::copy(&mut source.read, &mut hashing).map_err(|cause| StoreError::Io {
+        action: "store a blob",
+        cause,
+    })?;
+    let (found, size, blob) = hashing.finish();
+    if found != digest {
+        return Err(StoreError::WrongBytes {
+            expected: digest,
+            found,
+        });
+    }
+    blob.finish(digest)?;
+    let media_type = media_type(&source.media_type, Compression::None);
+    Ok(Descriptor::new(media_type, digest, size))
+}
+
+/// The media type to remember: as given, or by the bytes.
+fn media_type(given: &str, compression: Compression) -> &str {
+    match (given, compression) {
+        ("", Compression::Gzip) => super::manifest::media::OCI_LAYER_GZIP,
+        ("", Compression::Zstd) => super::manifest::media::OCI_LAYER_ZSTD,
+        ("", _) => super::manifest::media::OCI_LAYER,
+        (given, _) => given,
+    }
 }
 
 /// Whether a layer became visible while we waited for its guard.
@@ -328,17 +218,18 @@ fn unpack_one(
             total: source.size,
         })
     };
-    let mut copy = if source.keep {
-        Some(store.new_blob()?)
-    } else {
-        None
+    let mut copy = match source.keep {
+        Keep::Blob => Some(store.new_blob()?),
+        Keep::Nothing | Keep::Outline => None,
     };
     let every = Throttle::default();
     let tee = Tee {
         source: source.read,
         copy: copy.as_mut(),
     };
-    let unpacked = unpack(tee, root.as_fd(), Manner::Layer, Limits::default(), &|done| {
+    let outline = Some(draft.outline()?);
+    let limits = Limits::default();
+    let unpacked = unpack_outlined(tee, root.as_fd(), Manner::Layer, limits, outline, &|done| {
         if every.is_due(done) {
             event(Doing::Unpacking, done);
         }
@@ -354,20 +245,16 @@ fn unpack_one(
             return Err(StoreError::WrongBytes { expected, found });
         }
     }
-    let media_type = match (source.media_type.as_str(), unpacked.compression) {
-        ("", Compression::Gzip) => super::manifest::media::OCI_LAYER_GZIP,
-        ("", Compression::Zstd) => super::manifest::media::OCI_LAYER_ZSTD,
-        ("", _) => super::manifest::media::OCI_LAYER,
-        (given, _) => given,
+    let descriptor = |blob, size| {
+        let media_type = media_type(&source.media_type, unpacked.compression);
+        Descriptor::new(media_type, blob, size)
     };
     let descriptor = match copy {
         Some(copy) => {
-            let (digest, size) = copy.finish(Some(unpacked.blob))?;
-            Some(Descriptor::new(media_type, digest, size))
+            copy.finish(unpacked.blob)?;
+            Some(descriptor(unpacked.blob, unpacked.blob_size))
         }
-        None => source
-            .blob
-            .map(|blob| Descriptor::new(media_type, blob, unpacked.blob_size)),
+        None => source.blob.map(|blob| descriptor(blob, unpacked.blob_size)),
     };
     event(Doing::Done, unpacked.blob_size);
     draft.unpacked = Some(unpacked);
@@ -454,84 +341,4 @@ pub(crate) fn parallel<T: Send, E: Send>(
         }
     }
     Ok(done)
-}
-
-/// Completes a layer from the layers below it (`below`, top first).
-fn settle(files: &Path, unsettled: &Unsettled, below: &[PathBuf]) -> Result<(), StoreError> {
-    if unsettled.is_empty() {
-        return Ok(());
-    }
-    let failed = |cause| StoreError::Io {
-        action: "complete a layer from those below",
-        cause,
-    };
-    for relative in &unsettled.directories {
-        let found = below.iter().find_map(|layer| {
-            let path = layer.join(relative);
-            let metadata = path.symlink_metadata().ok()?;
-            metadata.is_dir().then_some((path, metadata))
-        });
-        let Some((from, metadata)) = found else { continue };
-        let to = files.join(relative);
-        let (uid, gid) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
-        rustix::fs::chownat(CWD, &to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .and_then(|()| rustix::fs::chmod(&to, Mode::from_raw_mode(metadata.mode() & 0o7777)))
-            .map_err(|errno| failed(errno.into()))?;
-        copy_xattrs(&from, &to).map_err(|errno| failed(errno.into()))?;
-        let modified = metadata.modified().map_err(failed)?;
-        fs_err::File::open(&to)
-            .and_then(|dir| dir.file().set_modified(modified))
-            .map_err(failed)?;
-    }
-    for (name, target) in &unsettled.links {
-        let found = below
-            .iter()
-            .map(|layer| layer.join(target))
-            .find(|path| path.symlink_metadata().is_ok());
-        let Some(from) = found.filter(|path| path.symlink_metadata().is_ok_and(|m| m.is_file())) else {
-            let reason = format!(
-                "`{}` is a hard link to `{}`, which no layer has",
-                name.display(),
-                target.display()
-            );
-            return Err(StoreError::Damaged {
-                path: files.to_path_buf(),
-                reason,
-            });
-        };
-        // Overlayfs cannot link across layers either; it copies up, and so do we.
-        let to = files.join(name);
-        fs_err::copy(&from, &to).map_err(failed)?;
-        let metadata = from.symlink_metadata().map_err(failed)?;
-        let (uid, gid) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
-        rustix::fs::chownat(CWD, &to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .and_then(|()| rustix::fs::chmod(&to, Mode::from_raw_mode(metadata.mode() & 0o7777)))
-            .map_err(|errno| failed(errno.into()))?;
-        copy_xattrs(&from, &to).map_err(|errno| failed(errno.into()))?;
-        let modified = metadata.modified().map_err(failed)?;
-        fs_err::File::options()
-            .write(true)
-            .open(&to)
-            .and_then(|f| f.file().set_modified(modified))
-            .map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn copy_xattrs(from: &Path, to: &Path) -> rustix::io::Result<()> {
-    let mut list = vec![0; 64 << 10];
-    let length = rustix::fs::llistxattr(from, list.as_mut_slice())?;
-    for key in list[..length]
-        .split(|byte| *byte == 0)
-        .filter(|key| !key.is_empty())
-    {
-        let key = std::ffi::CString::new(key).expect("split at NUL");
-        if key.as_bytes() == OPAQUE.as_bytes() || key.as_bytes() == b"security.selinux" {
-            continue;
-        }
-        let mut value = vec![0; 64 << 10];
-        let length = rustix::fs::lgetxattr(from, key.as_c_str(), value.as_mut_slice())?;
-        rustix::fs::lsetxattr(to, key.as_c_str(), &value[..length], XattrFlags::empty())?;
-    }
-    Ok(())
 }

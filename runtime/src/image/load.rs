@@ -8,7 +8,8 @@
 use super::{
     config::{ConfigFile, History, ImageConfig, RootFs, host_architecture},
     digest::Digest,
-    layers::{self, Draft, Source},
+    draft::{Draft, publish},
+    layers::{self, Keep, Source},
     manifest::{DOCUMENT_MAX, Descriptor, Document, Index, LAYERS_MAX, Manifest, ManifestError, Platform},
     progress::Progress,
     reference::Reference,
@@ -198,21 +199,30 @@ impl Store {
                 "it names {named} layers where the manifest has {given}"
             )));
         }
-        // A layer that is here is not read again; its blob may still be new, so only equal descriptors count.
+        // A layer that is here is not read again. Its blob may still be new, so only equal descriptors count, but a layer
+        // with an outline is its own uncompressed blob.
         let known = |index: usize| {
+            let diff_id = diff_ids[index];
             let blob = image.layers[index].descriptor.clone();
+            let blob = blob.filter(|blob| blob.digest != diff_id || !self.has_outline(diff_id));
             let is_stored = blob.as_ref().is_none_or(|blob| self.has_blob(blob.digest));
-            is_stored.then(|| LayerRecord {
-                diff_id: diff_ids[index],
-                blob,
-            })
+            is_stored.then_some(LayerRecord { diff_id, blob })
         };
         let source = |index: usize| {
             let part = &image.layers[index];
-            let (read, size) = parts.open(&part.name).map_err(|error| StoreError::Io {
+            let failed = |error| StoreError::Io {
                 action: "read a layer of the archive",
                 cause: io::Error::other(error),
-            })?;
+            };
+            let (read, size) = parts.open(&part.name).map_err(failed)?;
+            let mut start = Vec::new();
+            let read_start = parts
+                .open(&part.name)
+                .map_err(failed)?
+                .0
+                .take(8)
+                .read_to_end(&mut start);
+            read_start.map_err(|cause| failed(LoadError::Read(cause)))?;
             let descriptor = part.descriptor.as_ref();
             Ok(Source {
                 read,
@@ -220,7 +230,10 @@ impl Store {
                 blob: descriptor.map(|descriptor| descriptor.digest),
                 diff_id: Some(diff_ids[index]),
                 media_type: descriptor.map(|d| d.media_type.clone()).unwrap_or_default(),
-                keep: true,
+                keep: match Compression::of(&start) {
+                    Compression::None => Keep::Outline,
+                    _ => Keep::Blob,
+                },
                 guard: None,
             })
         };
@@ -280,12 +293,9 @@ impl Store {
             None => Vec::new(),
         };
         let note = draft.measure()?;
-        layers::sync(self)?;
-        draft.publish(self, &note)?;
-        records.push(LayerRecord {
-            diff_id: note.diff_id,
-            blob: None,
-        });
+        let diff_id = note.diff_id;
+        publish(self, vec![(draft, note)])?;
+        records.push(LayerRecord { diff_id, blob: None });
         document.rootfs = RootFs {
             diff_ids: records.iter().map(|r| r.diff_id).collect(),
             ..RootFs::default()

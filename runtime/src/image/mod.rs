@@ -17,6 +17,7 @@ pub mod collect;
 pub mod commit;
 pub mod config;
 pub mod digest;
+pub(crate) mod draft;
 pub(crate) mod durable;
 pub mod from_container;
 pub mod init_layer;
@@ -27,7 +28,9 @@ pub mod manifest;
 pub mod names;
 pub mod progress;
 pub mod reference;
+pub mod restore;
 pub mod save;
+mod settle;
 pub mod store;
 
 pub use config::{ConfigFile, Healthcheck, ImageConfig};

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::image::{
     ConfigFile, Digest, Event, Image, Platform, Progress, Reference, Store, StoreError,
-    layers::{self, Source},
+    layers::{self, Keep, Source},
     manifest::{DOCUMENT_MAX, Descriptor, Document, Manifest, media},
     progress::Doing,
     store::LayerRecord,
@@ -236,7 +236,7 @@ fn download<'a>(
         } else {
             descriptor.media_type.clone()
         },
-        keep: !is_stored,
+        keep: if is_stored { Keep::Nothing } else { Keep::Blob },
         guard: Some(guard),
     })
 }

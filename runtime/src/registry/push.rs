@@ -1,6 +1,6 @@
 //! From the store to a registry (distribution-spec, "Pushing").
 //!
-//! 1. every layer gets a compressed blob, made once and kept;
+//! 1. every layer gets a blob, made once and kept: compressed, unless the image came with a manifest of plain ones;
 //! 2. what the registry has is skipped, what it has in another repository is mounted, the rest is sent;
 //! 3. configuration and manifest follow, so that a name never points at something incomplete.
 
@@ -8,19 +8,17 @@ use super::{
     client::{Client, Content, RegistryError, text_header},
     credentials::Credentials,
 };
-use crate::{
-    archive::{extract::Manner, pack::pack},
-    image::{
-        Digest, Event, Progress, Reference, Store, StoreError,
-        layers::parallel,
-        manifest::{DOCUMENT_MAX, Descriptor, media},
-        progress::Doing,
-        save::media_type_of,
-        store::LayerRecord,
-    },
+use crate::image::{
+    Digest, Event, Progress, Reference, Store, StoreError,
+    digest::Hashing,
+    layers::parallel,
+    manifest::{DOCUMENT_MAX, Descriptor, Manifest, media},
+    progress::Doing,
+    save::media_type_of,
+    store::{LayerRecord, Record},
 };
 use flate2::{Compression, write::GzEncoder};
-use std::{io::Write, os::fd::AsFd};
+use std::collections::HashSet;
 use ureq::http::Method;
 
 /// Pushes the image of that name to the registry the name says, and gives the manifest's digest.
@@ -48,8 +46,10 @@ pub fn push(
         })
         .filter(|path| path != reference.path())
         .collect();
+    let plain = plain_layers(store, &record);
     let layers = parallel(record.layers.len(), |index| {
-        let layer = compressed(store, &record.layers[index])?;
+        let layer = &record.layers[index];
+        let layer = sendable(store, layer, plain.contains(&layer.diff_id))?;
         let blob = layer.blob.clone().ok_or(StoreError::MissingBlob {
             digest: layer.diff_id,
         })?;
@@ -94,6 +94,16 @@ pub fn push(
     Ok(digest)
 }
 
+/// Layers that the manifest an image came with has without compression: sent so again, the manifest stays the same.
+fn plain_layers(store: &Store, record: &Record) -> HashSet<Digest> {
+    let bytes = record
+        .manifest
+        .and_then(|digest| store.read_blob(digest, DOCUMENT_MAX).ok());
+    let manifest = bytes.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    let layers = manifest.map(|manifest| manifest.layers).unwrap_or_default();
+    layers.into_iter().map(|layer| layer.digest).collect()
+}
+
 fn as_oci(mut blob: Descriptor) -> Descriptor {
     if blob.media_type == media::DOCKER_LAYER_GZIP {
         blob.media_type = media::OCI_LAYER_GZIP.into();
@@ -101,8 +111,9 @@ fn as_oci(mut blob: Descriptor) -> Descriptor {
     blob
 }
 
-/// A layer with a blob that can be sent: the one it came as, or its directory packed and compressed.
-fn compressed(store: &Store, layer: &LayerRecord) -> Result<LayerRecord, StoreError> {
+/// A layer with a blob that can be sent: the one it came as, or its archive, compressed unless the image's manifest
+/// has it plain.
+fn sendable(store: &Store, layer: &LayerRecord, is_plain: bool) -> Result<LayerRecord, StoreError> {
     if layer
         .blob
         .as_ref()
@@ -114,25 +125,19 @@ fn compressed(store: &Store, layer: &LayerRecord) -> Result<LayerRecord, StoreEr
         action: "compress a layer",
         cause,
     };
-    let files = fs_err::File::open(store.layer_path(layer.diff_id)).map_err(failed)?;
-    let mut hashing =
-        crate::image::digest::Hashing::new(GzEncoder::new(store.new_blob()?, Compression::new(6)));
-    pack(files.as_fd(), &mut hashing, Manner::Layer).map_err(|cause| StoreError::Pack {
-        layer: layer.diff_id.to_string(),
-        cause,
-    })?;
-    let (found, _, encoder) = hashing.finish();
-    if found != layer.diff_id {
-        let reason = "its files changed since it was stored".to_owned();
-        return Err(StoreError::DamagedLayer {
-            diff_id: layer.diff_id,
-            reason,
-        });
-    }
-    let mut blob = encoder.finish().map_err(failed)?;
-    blob.flush().map_err(failed)?;
-    let (digest, size) = blob.finish(None)?;
-    let blob = Some(Descriptor::new(media::OCI_LAYER_GZIP, digest, size));
+    let blob = Hashing::new(store.new_blob()?);
+    let (media_type, blob) = if is_plain {
+        let mut blob = blob;
+        store.write_layer(layer.diff_id, &mut blob)?;
+        (media::OCI_LAYER, blob)
+    } else {
+        let mut encoder = GzEncoder::new(blob, Compression::new(6));
+        store.write_layer(layer.diff_id, &mut encoder)?;
+        (media::OCI_LAYER_GZIP, encoder.finish().map_err(failed)?)
+    };
+    let (digest, size, blob) = blob.finish();
+    blob.finish(digest)?;
+    let blob = Some(Descriptor::new(media_type, digest, size));
     Ok(LayerRecord {
         diff_id: layer.diff_id,
         blob,

@@ -20,7 +20,7 @@ use rustix::{
 };
 use std::{
     ffi::{CString, OsStr},
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -293,7 +293,7 @@ impl FileTree {
             self.check_replacing(entry, &clean)?;
             Ok(true)
         };
-        let mut entries = Entries::new(archive, Limits::default());
+        let mut entries = Entries::new(BufReader::with_capacity(256 << 10, archive), Limits::default());
         let result = extract(&mut entries, self.root(), Manner::Plain, &mut wanted);
         match result {
             Ok((tally, _)) => Ok(tally),
