@@ -20,8 +20,12 @@ fn check_names_a_damaged_record_and_repair_removes_what_does_not_run() {
         "cgroups: v",
         "images have all their layers",
         "blobs have their digests",
+        "layers have their digests",
     ] {
         assert!(said.contains(part), "{part}\n{said}");
+    }
+    for nothing in ["ok        0 blobs", "ok        0 layers"] {
+        assert!(!said.contains(nothing), "{said}");
     }
     project.ok(&["down", "-t", "0"]);
     // A record that a bad disk has damaged, of a container that does not run.

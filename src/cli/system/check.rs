@@ -9,7 +9,6 @@ use crate::{
 use banyan_runtime::{
     cgroup::Layout,
     container::{ContainerDir, Found},
-    image::{Digest, Store},
     network::Hall,
 };
 use clap::Args;
@@ -22,7 +21,7 @@ pub(super) struct Check {
     /// Put right what can be put right without losing anything that is in use
     #[arg(long)]
     repair: bool,
-    /// Verify the digest of every stored blob too (reads them all)
+    /// Verify the digest of every stored blob and layer too (reads them all)
     #[arg(long)]
     full: bool,
     /// `text` or `json`: one object a line
@@ -32,7 +31,7 @@ pub(super) struct Check {
 
 /// What a look gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Fine,
     /// Works, but not as well.
     Note,
@@ -47,9 +46,9 @@ struct Finding {
     hint: Option<String>,
 }
 
-struct Checker<'a> {
-    roots: &'a Roots,
-    repair: bool,
+pub(super) struct Checker<'a> {
+    pub(super) roots: &'a Roots,
+    pub(super) repair: bool,
     found: Vec<Finding>,
 }
 
@@ -102,7 +101,7 @@ impl Check {
 }
 
 impl Checker<'_> {
-    fn say(&mut self, verdict: Verdict, what: impl Into<String>, hint: Option<&str>) {
+    pub(super) fn say(&mut self, verdict: Verdict, what: impl Into<String>, hint: Option<&str>) {
         self.found.push(Finding {
             verdict,
             what: what.into(),
@@ -288,94 +287,10 @@ impl Checker<'_> {
             }
         }
     }
-
-    fn store(&mut self, full: bool) {
-        let store = match Store::open(&self.roots.images()) {
-            Ok(store) => store,
-            Err(error) => {
-                self.say(
-                    Verdict::Wrong,
-                    format!("the image store cannot be opened: {error}"),
-                    None,
-                );
-                return;
-            }
-        };
-        match store.records() {
-            Ok(records) => {
-                let mut broken = 0_usize;
-                for record in &records {
-                    if let Err(error) = store.image(record.id) {
-                        broken += 1;
-                        let hint = "pull or build it again";
-                        self.say(
-                            Verdict::Wrong,
-                            format!("image {}: {error}", record.id),
-                            Some(hint),
-                        );
-                    }
-                }
-                if broken == 0 {
-                    self.say(
-                        Verdict::Fine,
-                        format!("{} images have all their layers", records.len()),
-                        None,
-                    );
-                }
-            }
-            Err(error) => self.say(Verdict::Wrong, format!("images cannot be listed: {error}"), None),
-        }
-        if full {
-            self.blobs(&store);
-        }
-    }
-
-    fn blobs(&mut self, store: &Store) {
-        let folder = self.roots.images().join("blobs/sha256");
-        let (mut whole, mut bad) = (0_usize, 0_usize);
-        for name in names(&folder) {
-            let Ok(digest) = format!("sha256:{name}").parse::<Digest>() else {
-                continue;
-            };
-            let path = store.blob_path(digest);
-            let same = fs_err::File::open(&path)
-                .and_then(|mut file| sha256(&mut file))
-                .is_ok_and(|found| found == name);
-            if same {
-                whole += 1;
-                continue;
-            }
-            bad += 1;
-            if self.repair && fs_err::remove_file(&path).is_ok() {
-                let what =
-                    format!("blob {digest} was damaged and is removed: it is fetched again when needed");
-                self.say(Verdict::Repaired, what, None);
-            } else {
-                let hint = "`--repair` removes it, so that it is fetched again";
-                self.say(Verdict::Wrong, format!("blob {digest} is damaged"), Some(hint));
-            }
-        }
-        if bad == 0 {
-            self.say(Verdict::Fine, format!("{whole} blobs have their digests"), None);
-        }
-    }
-}
-
-fn sha256(file: &mut impl std::io::Read) -> std::io::Result<String> {
-    use sha2::{Digest as _, Sha256};
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => break,
-            length => hash.update(&chunk[..length]),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// File names in a folder; none when it is not there.
-fn names(folder: &Path) -> Vec<String> {
+pub(super) fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries
         .map(|entry| entry.file_name().to_string_lossy().into_owned())

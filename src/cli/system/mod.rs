@@ -4,6 +4,7 @@
 //! [`survey`] looks at what there is and who uses it; [`df`] prints it, [`prune`] removes what nobody uses.
 
 mod check;
+mod check_images;
 mod df;
 mod info;
 mod prune;
