@@ -261,7 +261,11 @@ fn failures_name_line_and_reason() {
             "FROM scratch AS a\nFROM scratch AS a",
             "there are two stages named `a`",
         ),
-        ("FROM scratch\nADD git@example.invalid:x.git /", "git repository"),
+        (
+            "FROM scratch\nADD git@example.invalid:x.git /",
+            "was given no agent",
+        ),
+        ("FROM scratch\nADD file:///srv/x.git /", "is on this machine"),
     ] {
         let error = bench.build(dockerfile).unwrap_err();
         let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());

@@ -20,7 +20,7 @@ use banyan_runtime::{
     registry::Credentials,
 };
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, sync::OnceLock};
+use std::{collections::BTreeMap, path::PathBuf, sync::OnceLock};
 
 /// What an image was built from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -148,13 +148,15 @@ fn fetched(engine: &Engine, context: &str, progress: &dyn Progress) -> Result<Op
     let Some(remote) = Remote::of(context) else {
         return Ok(None);
     };
-    let environment = {
-        let all = super::lock(&engine.environment);
-        let pair = |name: &&str| Some(((*name).to_owned(), all.get(*name)?.clone()));
-        GIT_VARIABLES.iter().filter_map(pair).collect()
-    };
-    let fetched = remote.fetch(&engine.store, &environment, progress)?;
+    let fetched = remote.fetch(&engine.store, &git_variables(engine), progress)?;
     Ok(Some(fetched.folder))
+}
+
+/// The caller's variables for git.
+fn git_variables(engine: &Engine) -> BTreeMap<String, String> {
+    let all = super::lock(&engine.environment);
+    let pair = |name: &&str| Some(((*name).to_owned(), all.get(*name)?.clone()));
+    GIT_VARIABLES.iter().filter_map(pair).collect()
 }
 
 fn unreachable_context(service: &Service, context: &str, error: &RemoteError) -> Box<Failure> {
@@ -240,6 +242,7 @@ fn request<'a>(
     made.extra_hosts.clone_from(&section.extra_hosts);
     made.shm_size = section.shm_size;
     made.privileged = section.privileged;
+    made.git = git_variables(engine);
     for name in &section.entitlements {
         made.allow.grant(name).map_err(|reason| {
             let what = format!("`build.entitlements` of service `{}`: {reason}", service.name);

@@ -1,6 +1,6 @@
 //! Why a build failed, with the Dockerfile's line.
 
-use super::{dockerfile::ParseError, sandbox::SandboxError};
+use super::{dockerfile::ParseError, remote::RemoteError, sandbox::SandboxError};
 use crate::{
     archive::layer::LayerError,
     image::StoreError,
@@ -117,6 +117,9 @@ pub enum StepError {
         #[source]
         cause: LayerError,
     },
+    /// A repository of `ADD`.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -138,6 +141,7 @@ impl BuildError {
             Self::Store(error) => error.hint(),
             Self::Step { cause, .. } => match cause.as_ref() {
                 StepError::Obtain(error) => error.hint(),
+                StepError::Remote(error) => error.hint(),
                 StepError::NotAllowed { grant, .. } => Some(format!(
                     "if you trust the Dockerfile, grant it with `--allow {grant}` (`build.entitlements: [{grant}]`)"
                 )),

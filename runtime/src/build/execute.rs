@@ -6,11 +6,10 @@
 use super::{
     BuildError, BuildRequest,
     cache::{self, Hashes, Mixer},
-    context::Source,
-    copy::{self, Target},
-    dockerfile::{self, CopyFlags, Heredoc, Instruction, Step, words},
+    copy::Target,
+    copying::{CopyStep, Reading, lookup_user},
+    dockerfile::{self, Instruction, Step, words},
     error::StepError,
-    ignore::Ignore,
     metadata,
     run::Run,
     stack::Stack,
@@ -28,7 +27,6 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::Instant,
 };
@@ -49,10 +47,10 @@ const PROXIES: [&str; 10] = [
 
 /// A stage so far.
 #[derive(Debug, Clone, Default)]
-struct Built {
-    layers: Vec<LayerRecord>,
-    document: ConfigFile,
-    key: Option<Digest>,
+pub(super) struct Built {
+    pub(super) layers: Vec<LayerRecord>,
+    pub(super) document: ConfigFile,
+    pub(super) key: Option<Digest>,
     /// Declared arguments and their values.
     args: BTreeMap<String, String>,
     /// The stage has set its command itself.
@@ -60,7 +58,7 @@ struct Built {
 }
 
 impl Built {
-    fn stack(&self, store: &Store) -> Stack {
+    pub(super) fn stack(&self, store: &Store) -> Stack {
         Stack {
             layers: self
                 .layers
@@ -74,14 +72,14 @@ impl Built {
 
 /// Where threads put and find stages' results.
 #[derive(Default)]
-struct Board {
+pub(super) struct Board {
     results: Mutex<(BTreeMap<usize, Arc<Built>>, bool)>,
     changed: Condvar,
 }
 
 impl Board {
     /// Waits for a stage; `None` when another one failed.
-    fn wait(&self, index: usize) -> Option<Arc<Built>> {
+    pub(super) fn wait(&self, index: usize) -> Option<Arc<Built>> {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if results.1 {
@@ -104,13 +102,14 @@ impl Board {
     }
 }
 
-struct Builder<'a, 'r> {
-    request: &'a BuildRequest<'r>,
-    store: &'a Store,
-    progress: &'a dyn Progress,
-    stages: &'a Stages,
-    hashes: &'a Hashes,
-    board: Board,
+/// A build that is going on.
+pub(super) struct Builder<'a, 'r> {
+    pub(super) request: &'a BuildRequest<'r>,
+    pub(super) store: &'a Store,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) stages: &'a Stages,
+    pub(super) hashes: &'a Hashes,
+    pub(super) board: Board,
     total: usize,
     /// Number of each wanted stage's first step.
     first: BTreeMap<usize, usize>,
@@ -346,7 +345,7 @@ impl Builder<'_, '_> {
         Ok((built, true))
     }
 
-    fn image(&self, name: &str, platform: Option<&str>) -> Result<Image, StepError> {
+    pub(super) fn image(&self, name: &str, platform: Option<&str>) -> Result<Image, StepError> {
         let given = self.request.contexts.get(name).map(String::as_str);
         let name = given
             .and_then(|given| given.strip_prefix("docker-image://"))
@@ -431,20 +430,20 @@ impl Builder<'_, '_> {
                 target,
                 heredocs,
                 flags,
-            } => self.copy(
-                index,
-                step,
-                built,
-                &CopyStep {
+            } => {
+                let copy = CopyStep {
                     add: *add,
                     sources,
                     target,
                     heredocs,
                     flags,
-                },
-                &expand,
-                &variable,
-            ),
+                };
+                let reading = Reading {
+                    expand: &expand,
+                    variable: &variable,
+                };
+                self.copy(index, step, built, &copy, reading)
+            }
             Instruction::Arg(pairs) => {
                 for (name, value) in pairs {
                     let given = self
@@ -544,7 +543,7 @@ impl Builder<'_, '_> {
     }
 
     /// Takes a step's layer from the cache, or has it made.
-    fn layer(
+    pub(super) fn layer(
         &self,
         built: &mut Built,
         key: Digest,
@@ -615,190 +614,6 @@ impl Builder<'_, '_> {
         })?;
         Ok((built, cached))
     }
-
-    fn copy(
-        &self,
-        index: usize,
-        step: &Step,
-        mut built: Built,
-        copy: &CopyStep<'_>,
-        expand: &dyn Fn(&str) -> Result<String, String>,
-        variable: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(Built, bool), StepError> {
-        let value = |text: &str| expand(text).map_err(StepError::Value);
-        let stack = built.stack(self.store);
-        let raw_target = value(copy.target)?;
-        let mut target = metadata::absolute(&built.document.config.working_dir, &raw_target);
-        if (raw_target.ends_with('/') || raw_target.ends_with("/.") || raw_target == ".")
-            && !target.ends_with('/')
-        {
-            target.push('/');
-        }
-        let flags = copy.flags;
-        let exclude = flags
-            .exclude
-            .iter()
-            .map(|pattern| value(pattern))
-            .collect::<Result<Vec<_>, _>>()?;
-        let source = self.source(index, flags.from.as_deref(), &exclude)?;
-        let mut mixer = Mixer::new("copy");
-        mixer.text(&format!("{:?} {target} {}", built.key, copy.add));
-        let chown = flags.chown.as_deref().map(&value).transpose()?;
-        let chmod = flags.chmod.as_deref().map(&value).transpose()?;
-        mixer.text(&format!(
-            "{chown:?} {chmod:?} {:?} {:?} {exclude:?}",
-            flags.parents, flags.unpack
-        ));
-        let mut pieces = Vec::new();
-        for written in copy.sources {
-            if let Some(heredoc) = written
-                .strip_prefix("<<")
-                .and_then(|_| heredoc_of(written, copy.heredocs))
-            {
-                let content = if heredoc.expand {
-                    words::expand_raw(&heredoc.content, self.stages.escape, variable)
-                        .map_err(StepError::Value)?
-                } else {
-                    heredoc.content.clone()
-                };
-                mixer.text(&heredoc.name);
-                mixer.text(&content);
-                pieces.push(Piece::Bytes {
-                    name: heredoc.name.clone(),
-                    content: content.into_bytes(),
-                    mode: 0o644,
-                });
-                continue;
-            }
-            let text = value(written)?;
-            mixer.text(&text);
-            if copy.add && (text.starts_with("http://") || text.starts_with("https://")) {
-                let checksum = flags.checksum.as_deref().map(&value).transpose()?;
-                let content = copy::download(&text, checksum.as_deref())?;
-                mixer.add(&content);
-                let path = text.split(['?', '#']).next().unwrap_or("");
-                let name = path.rsplit('/').next().unwrap_or("").to_owned();
-                if name.is_empty() && target.ends_with('/') {
-                    return Err(StepError::Value(format!(
-                        "`{text}` has no file name; write the target's in full"
-                    )));
-                }
-                pieces.push(Piece::Bytes {
-                    name,
-                    content,
-                    mode: 0o600,
-                });
-                continue;
-            }
-            if copy.add && (text.starts_with("git@") || text.starts_with("ssh://") || text.ends_with(".git"))
-            {
-                return Err(StepError::Value(format!(
-                    "`ADD` of a git repository (`{text}`) is not supported; clone it in a `RUN`"
-                )));
-            }
-            let text = text.trim_start_matches('/').to_owned();
-            let (pivot, pattern) = match text.split_once("/./") {
-                Some((pivot, rest)) if flags.parents => (pivot.to_owned(), format!("{pivot}/{rest}")),
-                _ => (String::new(), text),
-            };
-            for node in source.matches(&pattern)? {
-                source.hash(&node, &node.relative(), &mut mixer)?;
-                let into = if flags.parents {
-                    parent_below(&node.relative(), &pivot, node.is_dir())
-                } else {
-                    String::new()
-                };
-                pieces.push(Piece::Node { node, into });
-            }
-        }
-        if pieces.len() > 1 && !target.ends_with('/') {
-            target.push('/');
-        }
-        let owner = chown.map(|chown| lookup_user(&stack, &chown)).transpose()?;
-        let cached = self.layer(&mut built, mixer.finish(), step, |draft| {
-            let place = Target {
-                root: draft.files(),
-                below: &stack,
-                owner,
-                mode: chmod,
-            };
-            for piece in &pieces {
-                match piece {
-                    Piece::Bytes { name, content, mode } => place.write(&target, name, content, *mode)?,
-                    Piece::Node { node, into } => {
-                        let target = if into.is_empty() {
-                            target.clone()
-                        } else {
-                            format!("{}/{into}", target.trim_end_matches('/'))
-                        };
-                        let unpack = flags.unpack.unwrap_or(copy.add);
-                        place.copy(&source, node, &target, unpack)?;
-                    }
-                }
-            }
-            Ok(())
-        })?;
-        Ok((built, cached))
-    }
-
-    fn source(&self, index: usize, from: Option<&str>, exclude: &[String]) -> Result<Source<'_>, StepError> {
-        let is_context = from.is_none();
-        let keeps_owners =
-            from.is_some_and(|from| !self.folder_of(from).is_some_and(|folder| folder.is_dir()));
-        Ok(Source {
-            stack: self.source_stack(index, from)?,
-            ignore: if is_context { &self.stages.ignore } else { &NOTHING },
-            exclude: Ignore::parse(&exclude.join("\n")),
-            hashes: self.hashes,
-            keeps_owners,
-        })
-    }
-
-    fn folder_of(&self, name: &str) -> Option<PathBuf> {
-        let given = self.request.contexts.get(name)?;
-        (!given.contains("://")).then(|| Path::new(given).to_path_buf())
-    }
-
-    /// What `from` names: the context, a stage, a named context, an image.
-    fn source_stack(&self, index: usize, from: Option<&str>) -> Result<Stack, StepError> {
-        let Some(from) = from else {
-            return Ok(Stack::folder(self.request.context.clone()));
-        };
-        if let Some(stage) = stages::stage_of(from, &self.stages.all[..index]) {
-            return Ok(self
-                .board
-                .wait(stage)
-                .ok_or(StepError::Elsewhere)?
-                .stack(self.store));
-        }
-        if let Some(folder) = self.folder_of(from) {
-            return Ok(Stack::folder(folder));
-        }
-        Ok(Stack {
-            layers: self.image(from, None)?.layers,
-        })
-    }
-}
-
-static NOTHING: Ignore = Ignore::new();
-
-/// The parts of a `COPY` or `ADD`.
-struct CopyStep<'a> {
-    add: bool,
-    sources: &'a [String],
-    target: &'a str,
-    heredocs: &'a [Heredoc],
-    flags: &'a CopyFlags,
-}
-
-enum Piece {
-    Bytes {
-        name: String,
-        content: Vec<u8>,
-        mode: u32,
-    },
-    /// `into`: a folder below the target (`--parents`).
-    Node { node: super::stack::Node, into: String },
 }
 
 impl Built {
@@ -810,61 +625,4 @@ impl Built {
             ..History::default()
         });
     }
-}
-
-fn heredoc_of<'a>(word: &str, heredocs: &'a [Heredoc]) -> Option<&'a Heredoc> {
-    let name = word
-        .trim_start_matches('<')
-        .trim_start_matches('-')
-        .trim_matches(['"', '\'']);
-    heredocs.iter().find(|heredoc| heredoc.name == name)
-}
-
-/// With `--parents`, the folder below the target: the source's own path after the pivot.
-fn parent_below(path: &str, pivot: &str, is_dir: bool) -> String {
-    let rest = path
-        .strip_prefix(pivot.trim_matches('/'))
-        .unwrap_or(path)
-        .trim_start_matches('/');
-    if is_dir {
-        return rest.to_owned();
-    }
-    // A final slash makes the target a folder for the file.
-    rest.rsplit_once('/')
-        .map_or_else(|| "./".to_owned(), |(folder, _)| format!("{folder}/"))
-}
-
-/// `user[:group]` by the image's own files; a user without a group has the primary one.
-fn lookup_user(stack: &Stack, text: &str) -> Result<(u32, u32), StepError> {
-    let read = |path: &str| {
-        let node = stack.find(path, true)?;
-        fs_err::read_to_string(node.place()).ok()
-    };
-    let (user, group) = text
-        .split_once(':')
-        .map_or((text, None), |(user, group)| (user, Some(group)));
-    let field = |file: &str, name: &str, at: usize| {
-        let file = read(file).unwrap_or_default();
-        let mut lines = file.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let line = lines.find(|fields| fields.first() == Some(&name))?;
-        line.get(at)?.parse::<u32>().ok()
-    };
-    let missing = |what: &str, name: &str| StepError::Value(format!("the image has no {what} `{name}`"));
-    // All digits is a number even where a user has such a name; too large a number is nobody's (CVE-2026-46680).
-    let id = |name: &str, file: &str, what: &str| match name.parse::<u32>() {
-        Ok(number) if number != u32::MAX => Ok(number),
-        _ if name.bytes().all(|b| b.is_ascii_digit()) => Err(missing(what, name)),
-        _ => field(file, name, 2).ok_or_else(|| missing(what, name)),
-    };
-    let uid = if user.is_empty() {
-        0
-    } else {
-        id(user, "etc/passwd", "user")?
-    };
-    let gid = match group {
-        Some(group) => id(group, "etc/group", "group")?,
-        None if user.bytes().all(|b| b.is_ascii_digit()) => uid,
-        None => field("etc/passwd", user, 3).unwrap_or(uid),
-    };
-    Ok((uid, gid))
 }

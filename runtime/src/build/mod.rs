@@ -4,7 +4,7 @@
 //! 2. [`stages`]: which stages the target needs, with their base images and build arguments;
 //! 3. [`context`]: the folder that `COPY` sees (a [`remote`] one is fetched by whoever asks for the build), without what [`ignore`] leaves out, hashed with a cache by stat;
 //! 4. [`execute`]: stages in parallel, each step from the [`cache`] or done: `RUN` in a container ([`run`], [`sandbox`]),
-//!    `COPY` and `ADD` by [`copy`] into a layer of their own;
+//!    `COPY` and `ADD` read by `copying` and written by [`copy`] into a layer of their own;
 //! 5. the last stage's layers and configuration become the image.
 //!
 //! Deliberately absent: other frontends than Dockerfiles, remote caches, attestations.
@@ -13,6 +13,7 @@ mod agent;
 pub mod cache;
 pub mod context;
 pub mod copy;
+mod copying;
 pub mod dockerfile;
 mod error;
 pub mod execute;
@@ -70,6 +71,8 @@ pub struct BuildRequest<'a> {
     pub shm_size: Option<u64>,
     /// Run steps with all privileges.
     pub privileged: bool,
+    /// Variables for git where `ADD` names a repository, beside this process's own.
+    pub git: BTreeMap<String, String>,
     /// What the Dockerfile may ask for beyond its own container.
     pub allow: Allowed,
     /// Who we are at registries.
@@ -99,6 +102,7 @@ impl<'a> BuildRequest<'a> {
             extra_hosts: Vec::new(),
             shm_size: None,
             privileged: false,
+            git: BTreeMap::new(),
             allow: Allowed::default(),
             credentials,
             launcher,

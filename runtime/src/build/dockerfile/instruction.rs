@@ -56,6 +56,8 @@ pub struct CopyFlags {
     pub checksum: Option<String>,
     /// `--unpack`.
     pub unpack: Option<bool>,
+    /// `--keep-git-dir`.
+    pub keep_git_dir: bool,
 }
 
 /// An instruction.
@@ -418,6 +420,7 @@ fn copy_flags(flags: &Flags) -> Result<CopyFlags, String> {
             "parents" => copy.parents = boolean()?,
             "link" => copy.link = boolean()?,
             "unpack" => copy.unpack = Some(boolean()?),
+            "keep-git-dir" => copy.keep_git_dir = boolean()?,
             _ => {
                 boolean()?;
             }

@@ -1,6 +1,6 @@
 //! The program `git`: which commit a reference is, and its files.
 
-use super::RemoteError;
+use super::{GitDir, RemoteError};
 use std::{
     collections::BTreeMap,
     io,
@@ -107,12 +107,13 @@ impl Repository<'_> {
         Ok((commit, Some(name.clone())))
     }
 
-    /// The files of a commit, without history.
+    /// The files of a commit, without history where the server can do that.
     pub(super) fn check_out(
         &self,
         folder: &Path,
         commit: &str,
         name: Option<&str>,
+        git_dir: GitDir,
     ) -> Result<(), RemoteError> {
         let git = |command, words: &[&str]| self.git(command, folder, words);
         git("init", &["init", "--quiet", "--template="])?;
@@ -143,9 +144,12 @@ impl Repository<'_> {
             });
         }
         git("checkout", &["checkout", "--quiet", "--detach", commit])?;
-        if folder.join(".gitmodules").exists() {
+        let has_submodules = folder.join(".gitmodules").exists();
+        if has_submodules || git_dir == GitDir::Kept {
             // Relative addresses of submodules are relative to the repository's.
             git("remote", &["remote", "add", "origin", self.url])?;
+        }
+        if has_submodules {
             let update = [
                 "submodule",
                 "--quiet",
@@ -155,6 +159,9 @@ impl Repository<'_> {
                 "--depth=1",
             ];
             git("submodule", &update)?;
+        }
+        if git_dir == GitDir::Kept {
+            return Ok(());
         }
         forget_git(folder).map_err(|cause| RemoteError::Keep {
             url: self.url.to_owned(),

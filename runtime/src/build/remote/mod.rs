@@ -5,9 +5,9 @@
 //! 2. [`Remote::fetch`] asks what the reference is now (a commit; an entity tag), and fetches it unless it is in the store.
 //!
 //! The program `git` does what concerns git: its configuration, agents and credentials are the caller's own. A commit is
-//! fetched without history where the server can do that, with its submodules, and kept without `.git`.
+//! fetched without history where the server can do that, with its submodules, and kept without `.git` unless `ADD` wants it.
 //!
-//! Deliberately absent: `?` forms, LFS beyond what the caller's git does, keeping `.git`.
+//! Deliberately absent: `?` forms, LFS beyond what the caller's git does.
 
 mod file;
 mod git;
@@ -53,6 +53,15 @@ pub enum Remote {
         /// Where.
         url: String,
     },
+}
+
+/// What becomes of a repository's `.git`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GitDir {
+    /// It is left out, as of a build context.
+    Left,
+    /// It is among the files (`ADD --keep-git-dir`).
+    Kept,
 }
 
 /// A context that was fetched.
@@ -216,6 +225,20 @@ impl Remote {
         environment: &BTreeMap<String, String>,
         progress: &dyn Progress,
     ) -> Result<Fetched, RemoteError> {
+        self.fetch_as(store, environment, GitDir::Left, progress)
+    }
+
+    /// The same, and says what becomes of `.git`.
+    ///
+    /// # Errors
+    /// Whatever git, the server or the disk says.
+    pub fn fetch_as(
+        &self,
+        store: &Store,
+        environment: &BTreeMap<String, String>,
+        git_dir: GitDir,
+        progress: &dyn Progress,
+    ) -> Result<Fetched, RemoteError> {
         let _working = store.working()?;
         let cache = store.dir().join("build/remote");
         let url = match self {
@@ -233,14 +256,17 @@ impl Remote {
             } => {
                 let repository = git::Repository { url, environment };
                 let (commit, name) = repository.resolve(reference.as_deref())?;
-                let place = cache.join(key(&[url, &commit]));
+                let place = cache.join(match git_dir {
+                    GitDir::Left => key(&[url, &commit]),
+                    GitDir::Kept => key(&[url, &commit, ".git"]),
+                });
                 if !place.exists() {
                     progress.event(Event::Notice(&format!(
                         "fetching {url} at {}",
                         &commit[..12.min(commit.len())]
                     )));
                     keep(url, &cache, &place, |draft| {
-                        repository.check_out(draft, &commit, name.as_deref())
+                        repository.check_out(draft, &commit, name.as_deref(), git_dir)
                     })?;
                 }
                 let folder = inside(&place, folder).ok_or_else(|| RemoteError::NoFolder {
