@@ -3,7 +3,12 @@
 //! TLS trusts the host's own authorities (`/etc/ssl/certs/ca-certificates.crt` and its relatives), so a company's or a
 //! test's authority works; where the host has none, the list built into the program serves.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use ureq::{
     Agent, Proxy,
     config::Config,
@@ -25,8 +30,10 @@ pub struct Patience {
     pub connect: Duration,
     /// For the answer to begin.
     pub answer: Duration,
-    /// For the next bytes of a body.
+    /// For the next bytes of a body, and what a body is measured over that comes too slowly ([`Paced`]).
     pub stall: Duration,
+    /// Bytes that have to come while [`Self::stall`] is waited for them.
+    pub least: u64,
 }
 
 impl Default for Patience {
@@ -35,7 +42,54 @@ impl Default for Patience {
             connect: Duration::from_secs(5),
             answer: Duration::from_secs(30),
             stall: Duration::from_secs(30),
+            // Half a kibibyte a second: less than the slowest modem.
+            least: 16 << 10,
         }
+    }
+}
+
+/// A body that fails when it drips: a server that sends a byte now and then would hold us for ever.
+///
+/// Only time spent waiting counts, so whoever reads may take as long as it likes.
+pub(crate) struct Paced<R> {
+    inner: R,
+    patience: Patience,
+    waited: Duration,
+    came: u64,
+}
+
+impl<R: Read> Paced<R> {
+    pub(crate) fn new(inner: R, patience: Patience) -> Self {
+        Self {
+            inner,
+            patience,
+            waited: Duration::ZERO,
+            came: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Paced<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let start = Instant::now();
+        let count = self.inner.read(buffer)?;
+        self.waited += start.elapsed();
+        self.came += count as u64;
+        if self.waited < self.patience.stall || count == 0 {
+            return Ok(count);
+        }
+        if self.came < self.patience.least {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "only {} bytes came in {} seconds",
+                    self.came,
+                    self.waited.as_secs()
+                ),
+            ));
+        }
+        (self.waited, self.came) = (Duration::ZERO, 0);
+        Ok(count)
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP with a registry: tokens, redirects, retries.
 
 use super::credentials::{Credentials, Login};
-use crate::fetch::{Patience, agent};
+use crate::fetch::{Paced, Patience, agent};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use std::{
@@ -19,6 +19,8 @@ use ureq::{
 
 /// Tries of one request that failed for a reason that may pass.
 const TRIES: u32 = 5;
+/// Tries of one request to which nothing was answered in time: each has cost a long wait.
+const SILENCES: u32 = 2;
 /// Redirects followed for one request.
 const REDIRECTS: u32 = 5;
 
@@ -74,6 +76,16 @@ pub enum RegistryError {
         /// How that shows.
         reason: String,
     },
+    /// A document that began and did not end.
+    #[error("the registry `{host}` stopped in the middle of `{what}`: {reason}")]
+    Cut {
+        /// Who.
+        host: String,
+        /// What was asked for.
+        what: String,
+        /// How that shows.
+        reason: String,
+    },
     /// A manifest.
     #[error(transparent)]
     Manifest(#[from] crate::image::manifest::ManifestError),
@@ -88,7 +100,7 @@ impl RegistryError {
         match self {
             Self::Denied { host, .. } => Some(format!("`banyan login {host}`, or correct the image's name")),
             Self::NotFound { .. } => Some("correct the image's name or tag".into()),
-            Self::Unreachable { .. } => {
+            Self::Unreachable { .. } | Self::Cut { .. } => {
                 Some("check the network, or load the image with `banyan image load`".into())
             }
             _ => None,
@@ -99,6 +111,7 @@ impl RegistryError {
 /// A connection to one registry for one repository.
 pub struct Client {
     agent: Agent,
+    patience: Patience,
     host: String,
     repository: String,
     base: String,
@@ -129,6 +142,20 @@ pub(crate) enum Content<'a> {
 impl Client {
     /// Prepares to talk to `host` about `repository`; nothing is sent yet.
     pub fn new(host: &str, repository: &str, credentials: &Credentials) -> Self {
+        let patience = Patience {
+            connect: Duration::from_secs(3),
+            ..Patience::default()
+        };
+        Self::with_patience(host, repository, credentials, patience)
+    }
+
+    /// The same, with other bounds on waiting.
+    pub(crate) fn with_patience(
+        host: &str,
+        repository: &str,
+        credentials: &Credentials,
+        patience: Patience,
+    ) -> Self {
         // Docker Hub's API has another name than its images (moby, registry/config.go).
         let api = if host == "docker.io" {
             "registry-1.docker.io"
@@ -141,11 +168,8 @@ impl Client {
         } else {
             "https"
         };
-        let patience = Patience {
-            connect: Duration::from_secs(3),
-            ..Patience::default()
-        };
         Self {
+            patience,
             agent: agent(patience, &authorities, None),
             host: host.to_owned(),
             repository: repository.to_owned(),
@@ -207,6 +231,11 @@ impl Client {
         )
     }
 
+    /// An answer's body; one that drips fails.
+    pub(crate) fn body(&self, response: Response<Body>) -> impl Read + Send + use<> {
+        Paced::new(response.into_body().into_reader(), self.patience)
+    }
+
     /// Sends a request, with authorization as the registry asks for it, following redirects, with retries.
     pub(crate) fn send(
         &self,
@@ -219,7 +248,7 @@ impl Client {
     ) -> Result<Response<Body>, RegistryError> {
         let mut pause = Duration::from_millis(300);
         let mut asked = false;
-        let mut tries = 1;
+        let (mut tries, mut silences) = (1, 0);
         loop {
             let result = self.once(&method, url, headers, content, scope);
             let wait = match &result {
@@ -246,6 +275,10 @@ impl Client {
                 Err(ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => TRIES_OVER,
                 Err(ureq::Error::Io(error)) if is_final(error) => TRIES_OVER,
                 Err(ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve)) => TRIES_OVER,
+                Err(ureq::Error::Timeout(_)) => {
+                    silences += 1;
+                    if silences == SILENCES { TRIES_OVER } else { pause }
+                }
                 Err(_) => pause,
             };
             if tries == TRIES || wait == TRIES_OVER {

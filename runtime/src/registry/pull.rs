@@ -4,6 +4,7 @@ use super::{
     client::{Client, RegistryError, text_header},
     credentials::Credentials,
 };
+use crate::fetch::Patience;
 use crate::image::{
     ConfigFile, Digest, Event, Image, Platform, Progress, Reference, Store, StoreError,
     layers::{self, Keep, Source},
@@ -21,8 +22,12 @@ use std::{
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// Times a cut download is taken up again.
+/// Times a cut download is taken up again without having come further by [`PROGRESS`].
 const RESUMES: u32 = 10;
+/// The same where nothing came in time: each has cost a long wait.
+const STALLS: u32 = 3;
+/// Bytes that make up for every resumption before.
+const PROGRESS: u64 = 1 << 20;
 
 /// Pulls an image for a platform and gives it its name.
 pub fn pull(
@@ -32,8 +37,27 @@ pub fn pull(
     credentials: &Credentials,
     progress: &dyn Progress,
 ) -> Result<Image, RegistryError> {
+    pull_with(store, reference, platform, credentials, None, progress)
+}
+
+/// The same, with other bounds on waiting than usual.
+///
+/// # Errors
+/// As [`pull`].
+pub fn pull_with(
+    store: &Store,
+    reference: &Reference,
+    platform: &Platform,
+    credentials: &Credentials,
+    patience: Option<Patience>,
+    progress: &dyn Progress,
+) -> Result<Image, RegistryError> {
     let _working = store.working()?;
-    let client = Client::new(reference.host(), reference.path(), credentials);
+    let (host, path) = (reference.host(), reference.path());
+    let client = match patience {
+        None => Client::new(host, path, credentials),
+        Some(patience) => Client::with_patience(host, path, credentials, patience),
+    };
     let wanted = reference.digest().map_or_else(
         || reference.tag().unwrap_or("latest").to_owned(),
         |d| d.to_string(),
@@ -139,12 +163,11 @@ fn manifest(
     let kind = text_header(&response, "content-type");
     let announced = text_header(&response, "docker-content-digest");
     let mut bytes = Vec::new();
-    let read = response
-        .into_body()
-        .into_reader()
+    let read = client
+        .body(response)
         .take(DOCUMENT_MAX + 1)
         .read_to_end(&mut bytes);
-    read.map_err(|error| wrong(client, wanted, &error.to_string()))?;
+    read.map_err(|error| cut(client, wanted, &error))?;
     if bytes.len() as u64 > DOCUMENT_MAX {
         return Err(wrong(client, wanted, "the manifest is larger than 4 MiB"));
     }
@@ -179,12 +202,11 @@ fn config(client: &Client, store: &Store, manifest: &Manifest) -> Result<Vec<u8>
     }
     let mut bytes = Vec::new();
     let response = client.get(&what, &[])?;
-    let read = response
-        .into_body()
-        .into_reader()
+    let read = client
+        .body(response)
         .take(descriptor.size + 1)
         .read_to_end(&mut bytes);
-    read.map_err(|error| wrong(client, &what, &error.to_string()))?;
+    read.map_err(|error| cut(client, &what, &error))?;
     if bytes.len() as u64 != descriptor.size || Digest::of(&bytes) != descriptor.digest {
         return Err(wrong(
             client,
@@ -223,7 +245,9 @@ fn download<'a>(
             descriptor,
             body: None,
             at: 0,
+            mark: 0,
             resumes: 0,
+            stalls: 0,
         })
     };
     Ok(Source {
@@ -247,7 +271,10 @@ struct Download<'a> {
     descriptor: &'a Descriptor,
     body: Option<Box<dyn Read + Send>>,
     at: u64,
+    /// Where it was when resumptions began to count.
+    mark: u64,
     resumes: u32,
+    stalls: u32,
 }
 
 impl Download<'_> {
@@ -259,9 +286,14 @@ impl Download<'_> {
             vec![("range", range.as_str())]
         };
         let rest = format!("blobs/{}", self.descriptor.digest);
-        let response = self.client.get(&rest, &headers).map_err(io::Error::other)?;
+        let response = self.client.get(&rest, &headers).map_err(|error| match error {
+            RegistryError::Unreachable { cause, .. } if matches!(*cause, ureq::Error::Timeout(_)) => {
+                io::Error::new(io::ErrorKind::TimedOut, cause)
+            }
+            other => io::Error::other(other),
+        })?;
         let is_partial = response.status() == 206;
-        let mut reader: Box<dyn Read + Send> = Box::new(response.into_body().into_reader());
+        let mut reader: Box<dyn Read + Send> = Box::new(self.client.body(response));
         if self.at > 0 && !is_partial {
             // It starts over, so what we have is read past.
             let skipped = io::copy(&mut (&mut reader).take(self.at), &mut io::sink())?;
@@ -270,6 +302,29 @@ impl Download<'_> {
             }
         }
         self.body = Some(reader);
+        Ok(())
+    }
+}
+
+impl Download<'_> {
+    /// Waits before the next try; an error when there is to be none.
+    fn again(&mut self, cause: io::Error) -> io::Result<()> {
+        if self.at >= self.mark + PROGRESS {
+            (self.mark, self.resumes, self.stalls) = (self.at, 0, 0);
+        }
+        self.resumes += 1;
+        self.stalls += u32::from(cause.kind() == io::ErrorKind::TimedOut);
+        // What the registry says about the blob itself, it will say again; the client has tried more than once.
+        let is_final = cause.get_ref().is_some_and(|inner| inner.is::<RegistryError>());
+        if is_final || self.resumes > RESUMES || self.stalls >= STALLS {
+            let (host, at, size) = (self.client.host(), self.at, self.descriptor.size);
+            let tries = self.resumes;
+            return Err(io::Error::new(
+                cause.kind(),
+                format!("the registry `{host}` gave {at} of {size} bytes in {tries} tries: {cause}"),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(100 << (self.resumes - 1).min(6)));
         Ok(())
     }
 }
@@ -305,15 +360,24 @@ impl Read for Download<'_> {
                     self.at += count as u64;
                     return Ok(count);
                 }
-                Err(error) if self.resumes >= RESUMES => return Err(error),
-                Ok(_) if self.resumes >= RESUMES => return Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => {
+                result => {
                     self.body = None;
-                    std::thread::sleep(Duration::from_millis(100 << self.resumes.min(6)));
-                    self.resumes += 1;
+                    let cause = result
+                        .err()
+                        .unwrap_or_else(|| io::Error::other("the connection was cut"));
+                    self.again(cause)?;
                 }
             }
         }
+    }
+}
+
+/// A document that did not come whole.
+fn cut(client: &Client, what: &str, error: &io::Error) -> RegistryError {
+    RegistryError::Cut {
+        host: client.host().to_owned(),
+        what: what.to_owned(),
+        reason: error.to_string(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Pushing to and pulling from a real registry server: Debian's `docker-registry`, started here on loopback; and from
-//! servers that lie or cut. `secure` has TLS and tokens, `network` what travels over a connection that is watched and cut.
+//! servers that lie or cut. `slow` has servers that stall, `secure` has TLS and tokens, `network` what travels over a connection that is watched and cut.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod network;
 mod secure;
 mod server;
+mod slow;
 mod tokens;
 
 use banyan_runtime::{
