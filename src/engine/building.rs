@@ -20,7 +20,11 @@ use banyan_runtime::{
     registry::Credentials,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+};
 
 /// What an image was built from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,7 +80,7 @@ pub fn is_current(
     Ok(inputs.to_string() == built.inputs)
 }
 
-/// Builds a service's image and gives it its names.
+/// Builds a service's image and gives it its names. It ends early when `stop` turns true.
 ///
 /// # Errors
 /// The Dockerfile's line and the failed command's last output.
@@ -84,7 +88,7 @@ pub fn build(
     engine: &Engine,
     project: &Project,
     service: &Service,
-    section: &Build,
+    (section, stop): (&Build, Arc<AtomicBool>),
     progress: &Telling,
 ) -> Outcome<Image> {
     let credentials = super::images::credentials();
@@ -98,6 +102,7 @@ pub fn build(
         }
     };
     let mut request = request(engine, project, service, section, &credentials, progress)?;
+    request.stop = stop;
     request.network = network(section, &open);
     request.resolv_conf = ResolvConf::from_host(&host).map(|servers| servers.render());
     // Taken before the build: a file that changes meanwhile makes the next `up` build again.
@@ -296,8 +301,12 @@ fn request<'a>(
 }
 
 fn failed(service: &Service, error: &BuildError) -> Box<Failure> {
+    let fault = match error {
+        BuildError::Stopped => Fault::Interrupted,
+        _ => Fault::Asked,
+    };
     let failure = Failure::caused(
-        Fault::Asked,
+        fault,
         format!("cannot build the image of service `{}`", service.name),
         error,
     )

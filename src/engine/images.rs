@@ -13,9 +13,13 @@ use banyan_runtime::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
+use tokio::{sync::watch, task::JoinSet};
 
 /// What the command line says about images, over what the project says.
 #[derive(Debug, Clone, Default)]
@@ -162,7 +166,8 @@ fn is_older(engine: &Engine, image: &Image, period: Duration) -> bool {
     u128::try_from(age).is_ok_and(|age| age > period.as_nanos())
 }
 
-/// Gets a service's image: from the store, by building, by pulling, or from Debian packages.
+/// Gets a service's image: from the store, by building, by pulling, or from Debian packages. A build ends early when
+/// `halt` turns true.
 ///
 /// # Errors
 /// Why it cannot be had.
@@ -170,11 +175,22 @@ pub async fn obtain(
     engine: &Arc<Engine>,
     project: &Arc<Project>,
     service: &Service,
-    policy: &Policy,
+    (policy, halt): (&Policy, Option<watch::Receiver<bool>>),
     voice: &Voice,
 ) -> Outcome<Arc<Image>> {
     let (engine, project, service) = (engine.clone(), project.clone(), service.clone());
     let (policy, voice) = (policy.clone(), voice.clone());
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    // Ends with the look for an image, whichever way that goes.
+    let mut listening = JoinSet::new();
+    if let Some(mut halt) = halt {
+        listening.spawn(async move {
+            if halt.wait_for(|halt| *halt).await.is_ok() {
+                told.store(true, Ordering::Relaxed);
+            }
+        });
+    }
     let work = move || {
         let found = engine.store.find(&reference(&service)?).ok().flatten();
         let wanted = state(&engine, &project, &service, &policy, &voice)?;
@@ -187,7 +203,9 @@ pub async fn obtain(
             line: Mutex::new(Vec::new()),
         };
         match (&service.image.build, policy.no_build) {
-            (Some(build), false) => super::building::build(&engine, &project, &service, build, &progress),
+            (Some(build), false) => {
+                super::building::build(&engine, &project, &service, (build, stop), &progress)
+            }
             _ => pull(&engine, &service, &policy, &progress),
         }
         .map(Arc::new)

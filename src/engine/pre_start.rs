@@ -196,7 +196,7 @@ impl Execution {
             .project
             .clone()
             .ok_or_else(|| Failure::new(Fault::Internal, "no project"))?;
-        let image = self.image_of(&project, service).await?;
+        let image = self.image_of(&project, service, None).await?;
         let mut record = self
             .draft(&project, service, slot, &image, Some(like.as_ref()))
             .await?;

@@ -4,6 +4,7 @@
 mod support;
 
 mod build_run;
+mod build_stop;
 mod check;
 mod commit;
 mod concurrency;

@@ -40,6 +40,9 @@ pub enum BuildError {
         #[source]
         cause: Box<StepError>,
     },
+    /// Whoever asked for it wanted it no more.
+    #[error("the build was stopped")]
+    Stopped,
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -27,7 +27,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     time::Instant,
 };
 
@@ -92,6 +92,10 @@ impl Board {
         }
     }
 
+    fn has_failed(&self) -> bool {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
     fn put(&self, index: usize, built: Option<Arc<Built>>) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         match built {
@@ -148,7 +152,11 @@ pub fn build(
             .map(|index| {
                 let builder = &builder;
                 scope.spawn(move || {
-                    let result = builder.stage(*index);
+                    let mut result = builder.stage(*index);
+                    // What fails because it was stopped, or after another stage did, is not what went wrong.
+                    if result.is_err() && builder.is_stopped() {
+                        result = Err(BuildError::Stopped);
+                    }
                     builder
                         .board
                         .put(*index, result.as_ref().ok().cloned().map(Arc::new));
@@ -161,7 +169,11 @@ pub fn build(
             let result = thread
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let is_echo = matches!(&result, Err(BuildError::Step { cause, .. }) if matches!(**cause, StepError::Elsewhere));
+            let is_echo = match &result {
+                Err(BuildError::Step { cause, .. }) => matches!(**cause, StepError::Elsewhere),
+                Err(BuildError::Stopped) => true,
+                _ => false,
+            };
             if first_error.is_ok() && !is_echo {
                 first_error = result;
             }
@@ -170,12 +182,7 @@ pub fn build(
     });
     hashes.save();
     outcome?;
-    let built = builder
-        .board
-        .wait(stages.target)
-        .ok_or_else(|| BuildError::NoSuchStage {
-            name: "target".into(),
-        })?;
+    let built = builder.board.wait(stages.target).ok_or(BuildError::Stopped)?;
     finish(&built, request, store)
 }
 
@@ -253,6 +260,11 @@ fn warn_unused(request: &BuildRequest<'_>, stages: &Stages, progress: &dyn Progr
 }
 
 impl Builder<'_, '_> {
+    /// Whether to begin nothing more: another stage failed, or nobody wants the image any longer.
+    fn is_stopped(&self) -> bool {
+        self.request.stop.load(Ordering::Relaxed) || self.board.has_failed()
+    }
+
     fn stage(&self, index: usize) -> Result<Built, BuildError> {
         let stage = &self.stages.all[index];
         let mut number = self.first[&index];
@@ -270,6 +282,9 @@ impl Builder<'_, '_> {
             }
         }
         for step in &stage.steps {
+            if self.is_stopped() {
+                return Err(BuildError::Stopped);
+            }
             number += 1;
             built = self.timed(number, stage, step, || self.step(index, number, step, built))?;
         }
@@ -416,6 +431,7 @@ impl Builder<'_, '_> {
                     source: &source,
                     ignore: &self.stages.ignore,
                     step: number,
+                    stop: &|| self.is_stopped(),
                 };
                 run.check()?;
                 let key = self.run_key(index, step, &built, &expand, flags)?;

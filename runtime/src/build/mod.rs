@@ -32,7 +32,11 @@ pub use metadata::apply_changes;
 pub use stages::inputs_digest;
 
 use crate::{container::Launcher, image::Platform, network::Outbound, registry::Credentials};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 /// What to build, and with what.
 #[derive(Debug)]
@@ -71,6 +75,9 @@ pub struct BuildRequest<'a> {
     pub shm_size: Option<u64>,
     /// Run steps with all privileges.
     pub privileged: bool,
+    /// When it turns true, the command that runs is killed, nothing more is begun, and the build ends with
+    /// [`BuildError::Stopped`].
+    pub stop: Arc<AtomicBool>,
     /// Variables for git where `ADD` names a repository, beside this process's own.
     pub git: BTreeMap<String, String>,
     /// What the Dockerfile may ask for beyond its own container.
@@ -102,6 +109,7 @@ impl<'a> BuildRequest<'a> {
             extra_hosts: Vec::new(),
             shm_size: None,
             privileged: false,
+            stop: Arc::default(),
             git: BTreeMap::new(),
             allow: Allowed::default(),
             credentials,

@@ -8,7 +8,7 @@ use super::{
     ignore::Ignore,
     mask,
     metadata::absolute,
-    sandbox::{self, Reach, Sandbox, SandboxError},
+    sandbox::{self, Reach, Sandbox, SandboxError, Stop},
     stack::Stack,
 };
 use crate::{
@@ -48,6 +48,8 @@ pub(super) struct Run<'a, 'r> {
     /// What is left out of the build context.
     pub(super) ignore: &'a Ignore,
     pub(super) step: usize,
+    /// Whether the command is wanted no more.
+    pub(super) stop: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// What mounts need while the command runs, and what is taken away after it.
@@ -117,6 +119,7 @@ impl Run<'_, '_> {
             self.config.working_dir.clone()
         };
         sandbox.shm_size = self.request.shm_size;
+        sandbox.stop = Some(Stop(self.stop));
         sandbox.privileged = self.request.privileged || self.flags.insecure;
         sandbox.files = self.files();
         let network = match (self.flags.network.as_deref(), self.request.network) {

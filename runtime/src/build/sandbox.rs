@@ -79,7 +79,22 @@ pub struct Sandbox<'a> {
     pub shm_size: Option<u64>,
     /// All capabilities and devices.
     pub privileged: bool,
+    /// Asked now and then: when it says true, the command is killed.
+    pub stop: Option<Stop<'a>>,
 }
+
+/// Says whether a command is wanted no more.
+#[derive(Clone, Copy)]
+pub struct Stop<'a>(pub &'a (dyn Fn() -> bool + Sync));
+
+impl std::fmt::Debug for Stop<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stop")
+    }
+}
+
+/// How often it is asked whether to stop.
+const STOP_EVERY: Duration = Duration::from_millis(100);
 
 impl Sandbox<'_> {
     /// A command as root, without network.
@@ -96,6 +111,7 @@ impl Sandbox<'_> {
             files: Files::default(),
             shm_size: None,
             privileged: false,
+            stop: None,
         }
     }
 }
@@ -132,7 +148,8 @@ pub fn run(
         grants: sandbox.grants,
         ..Extras::default()
     };
-    let result = watch(launcher, &settings, &dir, extras, sandbox.reach, output);
+    let (reach, stop) = (sandbox.reach, sandbox.stop);
+    let result = watch(launcher, &settings, &dir, extras, (reach, stop), output);
     let removed = remove(&dir, true);
     fs_err::remove_dir_all(&base).ok();
     let status = result?;
@@ -145,7 +162,7 @@ fn watch(
     settings: &Settings,
     dir: &ContainerDir,
     extras: Extras,
-    reach: Reach<'_>,
+    (reach, stop): (Reach<'_>, Option<Stop<'_>>),
     output: &mut (dyn FnMut(&[u8]) + Send),
 ) -> Result<i32, SandboxError> {
     let created = launcher.create(settings, dir, extras)?;
@@ -179,7 +196,16 @@ fn watch(
                 let _changed = inotify.wait(Duration::from_millis(20));
             }
         });
-        let exit = running.wait(None);
+        let exit = match stop {
+            None => running.wait(None),
+            Some(Stop(stop)) => loop {
+                match running.wait(Some(STOP_EVERY)) {
+                    Ok(None) if stop() => break running.kill().and_then(|()| running.wait(None)),
+                    Ok(None) => {}
+                    ended => break ended,
+                }
+            },
+        };
         ended.store(true, Ordering::Release);
         let followed = follower
             .join()

@@ -30,7 +30,7 @@ impl Execution {
         keep_if_image: Option<&(String, String)>,
     ) -> Outcome<Option<String>> {
         let service = self.service(&slot.service)?;
-        let image = self.obtain(&slot.service).await?;
+        let image = self.obtain(&slot.service, None).await?;
         if keep_if_image.is_some_and(|(_, digest)| *digest == image.id.to_string()) {
             lock(&self.stays).insert(slot.clone());
             return Ok(Some("up to date".into()));
@@ -70,7 +70,7 @@ impl Execution {
     /// Why it cannot be made; nothing of it is left then.
     pub async fn create_one_off(&self, slot: &Slot, wanted: &Run) -> Outcome<Arc<Keeper>> {
         let service = self.service(&slot.service)?;
-        let image = self.obtain(&slot.service).await?;
+        let image = self.obtain(&slot.service, None).await?;
         let project = self
             .project
             .clone()

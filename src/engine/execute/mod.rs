@@ -133,7 +133,7 @@ impl Execution {
     /// Why it could not be done.
     pub async fn perform(&self, action: &Action, halt: watch::Receiver<bool>) -> Outcome<Option<String>> {
         match action {
-            Action::Image { service } => self.obtain(service).await.map(|_| None),
+            Action::Image { service } => self.obtain(service, Some(halt)).await.map(|_| None),
             Action::Network { key } => self.network(key).await.map(|()| None),
             Action::Volume { key } => self.volume(key).map(|()| None),
             Action::Create { slot, keep_if_image } => self.create(slot, keep_if_image.as_ref()).await,
@@ -180,7 +180,7 @@ impl Execution {
         Ok(())
     }
 
-    async fn obtain(&self, name: &ServiceName) -> Outcome<Arc<Image>> {
+    async fn obtain(&self, name: &ServiceName, halt: Option<watch::Receiver<bool>>) -> Outcome<Arc<Image>> {
         if let Some(image) = lock(&self.obtained).get(name) {
             return Ok(image.clone());
         }
@@ -189,17 +189,22 @@ impl Execution {
             .project
             .as_ref()
             .ok_or_else(|| Failure::new(Fault::Internal, "no project"))?;
-        let image = self.image_of(project, service).await?;
+        let image = self.image_of(project, service, halt).await?;
         lock(&self.obtained).insert(name.clone(), image.clone());
         Ok(image)
     }
 
-    /// The image of a service, pulled or built when needed.
+    /// The image of a service, pulled or built when needed. A build ends early when `halt` turns true.
     ///
     /// # Errors
     /// Why it cannot be had.
-    pub(super) async fn image_of(&self, project: &Arc<Project>, service: &Service) -> Outcome<Arc<Image>> {
-        images::obtain(&self.engine, project, service, &self.images, &self.voice).await
+    pub(super) async fn image_of(
+        &self,
+        project: &Arc<Project>,
+        service: &Service,
+        halt: Option<watch::Receiver<bool>>,
+    ) -> Outcome<Arc<Image>> {
+        images::obtain(&self.engine, project, service, (&self.images, halt), &self.voice).await
     }
 
     /// A walk for containers beside the plan's: it keeps anonymous volumes, and undoes nothing by itself.
