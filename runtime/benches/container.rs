@@ -1,8 +1,9 @@
 //! What one container costs beside the kernel's own work and beside crun and runc, all in one run, in turn.
 //!
 //! Run it through `benches/container`, which builds the program first and prepares the host. Prints medians and 95th
-//! percentiles; machines are noisy, so read the ratios. Two floors: the bare one has namespaces and an overlay; the other
-//! also has the cgroups every container has here, joined in the cheapest way there is.
+//! percentiles; machines are noisy, so read the ratios. Three floors: the bare one has namespaces and an overlay; the second
+//! also has the cgroups every container has here, joined in the cheapest way there is; the third also the filesystems that
+//! no container is without (`/proc`, `/dev` and what is in it, `/sys`, the cgroup view), and `pivot_root`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
@@ -18,6 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Rows that others are compared with.
+const FLOORS: usize = 3;
 /// Containers started at the same time.
 const PARALLEL: usize = 50;
 
@@ -33,9 +36,16 @@ fn main() {
     let mut rows: Vec<Row> = vec![
         Row::new(
             "floor: clone, overlay, exec, wait",
-            Box::new(|b, n| b.floor(n, &[])),
+            Box::new(|b, n| b.floor(n, &[], &[])),
         ),
-        Row::new("floor with cgroups", Box::new(|b, n| b.floor(n, &b.hierarchies))),
+        Row::new(
+            "floor with cgroups",
+            Box::new(|b, n| b.floor(n, &b.hierarchies, &[])),
+        ),
+        Row::new(
+            "floor with cgroups and its mounts",
+            Box::new(|b, n| b.floor(n, &b.hierarchies, &b.mounts)),
+        ),
         Row::new("banyan, library", Box::new(|b, n| b.library(n))),
         Row::new("banyan container run --rm", Box::new(|b, n| b.command(n))),
         Row::new("banyan oci run", Box::new(|b, n| b.oci(n))),
@@ -54,7 +64,7 @@ fn main() {
     }
     // To look at one row with a profiler; both floors stay, for the ratios.
     if let Some(only) = arguments.get(3) {
-        let floors = rows.drain(..2).collect::<Vec<_>>();
+        let floors = rows.drain(..FLOORS).collect::<Vec<_>>();
         rows.retain(|row| row.name.contains(only.as_str()));
         rows.splice(..0, floors);
     }
@@ -69,23 +79,27 @@ fn main() {
             }
         }
     }
-    let floors = [rows[0].median(), rows[1].median()];
+    let floors: Vec<Duration> = rows[..FLOORS].iter_mut().map(Row::median).collect();
     println!(
-        "{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
         format!("{rounds} rounds, /bin/true"),
         "best",
         "median",
         "p95",
         "work",
         "x floor",
-        "x 2nd"
+        "x 2nd",
+        "x 3rd"
     );
     for row in &mut rows {
         let median = row.median();
-        let [first, second] = floors.map(|floor| median.as_secs_f64() / floor.as_secs_f64());
+        let ratios: String = floors
+            .iter()
+            .map(|floor| format!(" {:>9.2}", median.as_secs_f64() / floor.as_secs_f64()))
+            .collect();
         let (best, high, work) = (row.percentile(0), row.percentile(95), row.work());
         println!(
-            "{:<36} {:>6.2} ms {:>6.2} ms {:>6.2} ms {:>6.2} ms {first:>9.2} {second:>9.2}",
+            "{:<36} {:>6.2} ms {:>6.2} ms {:>6.2} ms {:>6.2} ms{ratios}",
             row.name,
             milliseconds(best),
             milliseconds(median),
@@ -160,6 +174,105 @@ struct Bench {
     launcher: Launcher,
     /// Where a container has cgroups: v1 hierarchies, or the v2 tree.
     hierarchies: Vec<PathBuf>,
+    /// What is mounted in a root beside the root.
+    mounts: Vec<Step>,
+}
+
+/// One of the calls that fill a container's root, below its current directory.
+enum Step {
+    Mount {
+        kind: CString,
+        at: CString,
+        flags: libc::c_ulong,
+        options: CString,
+    },
+    Folder(CString),
+    Node(CString, libc::dev_t),
+}
+
+impl Step {
+    /// The filesystems every container has, in order.
+    fn all(hierarchies: &[PathBuf]) -> Vec<Self> {
+        let text = |text: &str| CString::new(text).unwrap();
+        let mount = |kind: &str, at: &str, flags: libc::c_ulong, options: &str| Self::Mount {
+            kind: text(kind),
+            at: text(at),
+            flags,
+            options: text(options),
+        };
+        let still = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        let mut steps = vec![
+            mount("proc", "proc", still, ""),
+            mount("tmpfs", "dev", libc::MS_NOSUID, "mode=755,size=64k"),
+        ];
+        for (name, major, minor) in [
+            ("null", 1, 3),
+            ("zero", 1, 5),
+            ("full", 1, 7),
+            ("random", 1, 8),
+            ("urandom", 1, 9),
+            ("tty", 5, 0),
+        ] {
+            steps.push(Self::Node(
+                text(&format!("dev/{name}")),
+                libc::makedev(major, minor),
+            ));
+        }
+        for folder in ["pts", "shm", "mqueue"] {
+            steps.push(Self::Folder(text(&format!("dev/{folder}"))));
+        }
+        steps.extend([
+            mount(
+                "devpts",
+                "dev/pts",
+                libc::MS_NOSUID | libc::MS_NOEXEC,
+                "newinstance,ptmxmode=0666,mode=620",
+            ),
+            mount("tmpfs", "dev/shm", still, "size=64m"),
+            mount("mqueue", "dev/mqueue", still, ""),
+            mount("sysfs", "sys", still | libc::MS_RDONLY, ""),
+        ]);
+        if hierarchies.len() == 1 {
+            steps.push(mount("cgroup2", "sys/fs/cgroup", still | libc::MS_RDONLY, ""));
+            return steps;
+        }
+        steps.push(mount("tmpfs", "sys/fs/cgroup", still, "mode=755"));
+        for hierarchy in hierarchies {
+            let name = hierarchy.file_name().unwrap().to_str().unwrap();
+            let at = format!("sys/fs/cgroup/{name}");
+            steps.push(Self::Folder(text(&at)));
+            steps.push(mount("cgroup", &at, still | libc::MS_RDONLY, name));
+        }
+        steps
+    }
+
+    /// Carries it out; makes system calls only.
+    fn done(&self) -> bool {
+        let result = match self {
+            Self::Mount {
+                kind,
+                at,
+                flags,
+                options,
+            } => {
+                // SAFETY: all are NUL-terminated texts that outlive the call.
+                unsafe {
+                    libc::mount(
+                        kind.as_ptr(),
+                        at.as_ptr(),
+                        kind.as_ptr(),
+                        *flags,
+                        options.as_ptr().cast(),
+                    )
+                }
+            }
+            // SAFETY: a NUL-terminated text that outlives the call.
+            Self::Folder(at) => unsafe { libc::mkdir(at.as_ptr(), 0o755) },
+            // SAFETY: a NUL-terminated text that outlives the call.
+            Self::Node(at, device) => unsafe { libc::mknod(at.as_ptr(), libc::S_IFCHR | 0o666, *device) },
+        };
+        result == 0
+    }
 }
 
 impl Bench {
@@ -177,6 +290,7 @@ impl Bench {
             place: place.to_path_buf(),
             program,
             launcher,
+            mounts: Step::all(&hierarchies()),
             hierarchies: hierarchies(),
         };
         bench.bundle();
@@ -269,9 +383,9 @@ impl Bench {
         Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }
 
-    /// The kernel's own work: the namespaces of a container, an overlay as its root, cgroups in these hierarchies, exec,
-    /// wait, clean-up. No `/proc`, `/dev` or `/sys`, no limits, nothing masked.
-    fn floor(&self, round: usize, hierarchies: &[PathBuf]) {
+    /// The kernel's own work: the namespaces of a container, an overlay as its root, cgroups in these hierarchies, these
+    /// mounts, exec, wait, clean-up. No limits, nothing masked.
+    fn floor(&self, round: usize, hierarchies: &[PathBuf], mounts: &[Step]) {
         let cgroups: Vec<PathBuf> = hierarchies
             .iter()
             .map(|mount| mount.join(format!("bench-{}-f{round}", std::process::id())))
@@ -328,7 +442,17 @@ impl Bench {
                     0,
                     options.as_ptr().cast(),
                 );
-                if mounted == 0 && libc::chroot(root.as_ptr()) == 0 && libc::chdir(c"/".as_ptr()) == 0 {
+                let entered =
+                    mounted == 0 && libc::chdir(root.as_ptr()) == 0 && mounts.iter().all(Step::done);
+                let here = c".".as_ptr();
+                let rooted = match mounts {
+                    [] => libc::chroot(here) == 0,
+                    _ => {
+                        libc::syscall(libc::SYS_pivot_root, here, here) == 0
+                            && libc::umount2(here, libc::MNT_DETACH) == 0
+                    }
+                };
+                if entered && rooted && libc::chdir(c"/".as_ptr()) == 0 {
                     libc::execve(program.as_ptr(), arguments.as_ptr(), [std::ptr::null()].as_ptr());
                 }
                 libc::_exit(1);

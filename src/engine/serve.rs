@@ -38,8 +38,9 @@ use tokio::{
 const BLOCKING_THREADS: usize = 16;
 /// How long an engine that has the lock may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Heaps of all threads together: they do little at the same time but wait for the kernel.
-const HEAPS: i32 = 2;
+/// Heaps of all threads together: they do little at the same time but wait for the kernel, and what is freed in one heap
+/// leaves holes that another could have used.
+const HEAPS: i32 = 1;
 /// How long an engine without containers waits for another request before it ends.
 const LINGER: Duration = Duration::from_millis(50);
 

@@ -2,15 +2,17 @@
 //!
 //! 1. [`Capabilities`]: the sets a process gets, as data.
 //! 2. [`capabilities`]: dropping to them, in the order that changing the user demands.
-//! 3. [`SeccompProfile`]: which calls.
+//! 3. [`SeccompProfile`]: which calls; [`Compiled`] keeps the program for the next container.
 //!
 //! Deliberately absent: AppArmor and SELinux (labels are the host's business; see `docs/container-launch.md`).
 
 pub mod capabilities;
+mod compiled;
 mod profile;
 mod seccomp;
 
 pub use capabilities::Capabilities;
+pub(crate) use compiled::{Compiled, decode};
 pub use profile::SeccompProfile;
 pub use seccomp::ProfileError;
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     cgroup::{Cgroup, Layout},
+    confine::Compiled,
     namespace::{IdRange, Namespace},
     process::{
         LaunchMaterial,
@@ -30,6 +31,7 @@ use std::{
 pub struct Launcher {
     pub(super) binary: Binary,
     pub(super) layout: Layout,
+    compiled: Compiled,
 }
 
 /// What goes to a container beside its settings and is never written to disk.
@@ -79,6 +81,7 @@ impl Launcher {
         Ok(Self {
             binary: Binary::new(&executable),
             layout: Layout::detect()?,
+            compiled: Compiled::default(),
         })
     }
 
@@ -100,7 +103,10 @@ impl Launcher {
         write_files(settings, dir, &cgroup)?;
         let rules = rules_of(settings)?;
         cgroup.create(&settings.resources, rules.as_deref())?;
-        let ordered = self.plan(settings, dir, &cgroup, &extras).and_then(|plan| {
+        let (seccomp, sets) = (&settings.confinement.seccomp, &settings.process.capabilities);
+        let ordered = self.plan(settings, dir, &cgroup, &extras).and_then(|mut plan| {
+            // A profile that cannot be used is init's to tell.
+            plan.filter = self.compiled.get(seccomp, sets).ok();
             let grants = grants_file(&extras.grants)?;
             let material = LaunchMaterial {
                 engine: extras.engine,
@@ -202,6 +208,7 @@ impl Launcher {
             revive: settings.revive.clone().filter(|_| extras.engine.is_some()),
             remove_at_end: settings.remove_at_end.clone(),
             keep: extras.keep.len(),
+            filter: None,
         })
     }
 }

@@ -102,8 +102,11 @@ fn launch(plan: &Plan, inherited: &mut Inherited) -> Result<std::convert::Infall
             .arguments
             .splice(0..0, [reaper::PATH.to_owned(), "--".to_owned()]);
     }
-    let filter = crate::confine::filter(&settings.confinement.seccomp, &process.capabilities)
-        .at(Step::Seccomp, "profile")?;
+    let filter = match &plan.filter {
+        Some(compiled) => crate::confine::decode(compiled),
+        None => crate::confine::filter(&settings.confinement.seccomp, &process.capabilities),
+    };
+    let filter = filter.at(Step::Seccomp, "profile")?;
     let confined = Confined {
         process: &process,
         identity: &identity,

@@ -54,6 +54,9 @@ pub(crate) struct Plan {
     pub(crate) remove_at_end: Option<Vec<PathBuf>>,
     /// How many descriptors to keep.
     pub(crate) keep: usize,
+    /// The seccomp program ([`crate::confine::Compiled`]); `None`: init compiles it itself.
+    #[serde(default)]
+    pub(crate) filter: Option<String>,
 }
 
 /// A running container to take over. Its pidfd comes along.

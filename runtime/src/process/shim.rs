@@ -155,7 +155,7 @@ fn patience(in_vain: u32) -> Duration {
 }
 
 impl Shim {
-    fn launch(plan: Plan, descriptors: Vec<OwnedFd>, launcher: BorrowedFd<'_>) -> Result<Self, Failure> {
+    fn launch(mut plan: Plan, descriptors: Vec<OwnedFd>, launcher: BorrowedFd<'_>) -> Result<Self, Failure> {
         let mut descriptors = descriptors.into_iter();
         let engine = if plan.revive.is_some() {
             descriptors.next()
@@ -169,6 +169,8 @@ impl Shim {
         let (channel, theirs) = message::pair().at(Step::Prepare, "channel")?;
         let (inherited, outputs, input) = make_streams(&plan, theirs, grants)?;
         let (pid, pidfd) = clone_init(&plan, inherited)?;
+        // Init has its copy.
+        plan.filter = None;
         let mut shim = Self {
             pid,
             pidfd,

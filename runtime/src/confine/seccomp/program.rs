@@ -108,8 +108,12 @@ fn search(runs: &[(u32, Verdict)], body: &mut Vec<Instruction>) {
     let mut left = Vec::new();
     search(low, &mut left);
     // Conditional jumps reach 255 instructions, unconditional ones any distance.
-    body.push(jump(JGE, high[0].0, 0, 1));
-    body.push(skip(u32::try_from(left.len()).expect("programs are short")));
+    if let Ok(distance) = u8::try_from(left.len()) {
+        body.push(jump(JGE, high[0].0, distance, 0));
+    } else {
+        body.push(jump(JGE, high[0].0, 0, 1));
+        body.push(skip(u32::try_from(left.len()).expect("programs are short")));
+    }
     body.extend(left);
     search(high, body);
 }
