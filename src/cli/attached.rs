@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::wire::{ContainerInfo, Message, Request, Select},
     logs::{Followed, Source},
-    model::ProjectName,
+    model::{ProjectName, ServiceName},
     plan::Phase,
 };
 use banyan_runtime::log::{Entry, ReaderOptions};
@@ -30,6 +30,9 @@ pub(super) struct Attached {
     pub begun: i64,
     /// Services whose output is shown.
     pub services: BTreeSet<String>,
+    /// Services that were named; empty: all. Theirs are the containers whose end counts and that are stopped; what else
+    /// runs, or was brought up by others, goes on.
+    pub named: BTreeSet<ServiceName>,
     /// With times.
     pub timestamps: bool,
     /// With names.
@@ -40,6 +43,12 @@ pub(super) struct Attached {
     pub end: End,
     /// Seconds between asking to stop and killing.
     pub timeout: Option<Duration>,
+}
+
+impl Attached {
+    fn counts(&self, container: &ContainerInfo) -> bool {
+        !container.one_off && (self.named.is_empty() || self.named.contains(&container.slot.service))
+    }
 }
 
 /// What ends an attached `up`.
@@ -116,6 +125,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
     );
     let mut ended: BTreeMap<String, u8> = BTreeMap::new();
     let mut status = Exit::Success;
+    let counts = |c: &&ContainerInfo| how.counts(c);
     loop {
         if let Some((tag, entry)) = followed.next(Duration::from_millis(50)) {
             print(&tag, &entry);
@@ -125,7 +135,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
         }
         if signals.try_recv().is_ok() {
             if stopping.is_some() {
-                kill(global, name);
+                kill(global, name, how);
             } else {
                 status = Exit::Interrupted;
                 stopping = Some(stop(global, name, how));
@@ -140,7 +150,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
         looked = Instant::now();
         let now = ps::list(global, name)?;
         add(&now);
-        for container in now.iter().filter(|c| !c.one_off) {
+        for container in now.iter().filter(counts) {
             if let (Phase::Exited(code), false) = (container.phase, container.restarting) {
                 if ended.insert(container.id.clone(), code).is_none() {
                     say(&format!("{} exited with code {code}", logs::label(container)));
@@ -153,7 +163,7 @@ pub(super) fn follow(global: &Global, name: &ProjectName, how: &Attached) -> Out
             }
         }
         let active = |c: &ContainerInfo| c.restarting || matches!(c.phase, Phase::Running | Phase::Paused);
-        if stopping.is_none() && how.end != End::Asked && !now.iter().any(active) {
+        if stopping.is_none() && how.end != End::Asked && !now.iter().filter(counts).any(active) {
             break;
         }
     }
@@ -188,12 +198,14 @@ fn ends(how: &Attached, container: &ContainerInfo, code: u8, status: &mut Exit) 
     }
 }
 
-/// Stops everything, beside the output that still comes.
+/// Stops what counts, beside the output that still comes.
 fn stop(global: &Global, name: &ProjectName, how: &Attached) -> thread::JoinHandle<Result<(), CommandError>> {
     say("stopping (Ctrl-C again kills)");
     let (client, timeout) = (context::client(global, name), how.timeout);
+    let services = how.named.clone();
     thread::spawn(move || {
         let request = Request::Stop(Select {
+            services,
             timeout,
             ..Select::default()
         });
@@ -209,10 +221,11 @@ fn stop(global: &Global, name: &ProjectName, how: &Attached) -> thread::JoinHand
     })
 }
 
-/// Kills everything; the stop under way then has nothing left to wait for.
-fn kill(global: &Global, name: &ProjectName) {
+/// Kills what is being stopped; the stop under way then has nothing left to wait for.
+fn kill(global: &Global, name: &ProjectName, how: &Attached) {
     let roots = context::roots(global);
-    for container in ps::list(global, name).unwrap_or_default() {
+    let all = ps::list(global, name).unwrap_or_default();
+    for container in all.iter().filter(|c| how.counts(c)) {
         let dir = roots.container(&container.id);
         if let Err(error) = crate::engine::observe::kill_directly(&roots, &container.id) {
             tracing::warn!(%error, dir = %dir.display(), "could not be killed");

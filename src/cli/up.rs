@@ -167,9 +167,14 @@ pub(super) fn up(global: &Global, args: &Up) -> Outcome {
     if args.watch {
         watch_beside(global, &project, &args.common.services)?;
     }
+    let mut named = known(&project, &args.common.services)?;
+    if let (Some(service), false) = (&args.exit_code_from, named.is_empty()) {
+        named.extend(known(&project, std::slice::from_ref(service))?);
+    }
     let follow = attached::Attached {
         begun,
         services: shown(&project, args),
+        named,
         timestamps: args.timestamps,
         prefix: !args.no_log_prefix,
         colour: !args.no_color,

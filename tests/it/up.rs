@@ -188,6 +188,31 @@ fn up_attached_shows_output_and_ends_with_the_containers() {
 }
 
 #[test]
+fn up_attached_to_named_services_ends_with_them_and_leaves_others_running() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "some",
+        r#"
+services:
+  short: {image: busybox, command: [sleep, "0.2"], stop_signal: SIGKILL}
+  long: {image: busybox, command: [sleep, "1000"], stop_signal: SIGKILL}
+  other: {image: busybox, command: [sleep, "1000"], stop_signal: SIGKILL}
+"#,
+    );
+    project.ok(&["up", "-d", "other"]);
+    let ran = project.run(&["up", "short"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    let ran = project.run(&["up", "--abort-on-container-exit", "short", "long"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    let state = |service: &str| project.container(service)["State"].clone();
+    assert_eq!(state("long"), "exited");
+    assert_eq!(state("other"), "running");
+}
+
+#[test]
 fn volumes_outlive_down_and_go_with_down_v() {
     if !can_run_containers() {
         return;
