@@ -24,6 +24,7 @@ mod images_and_volumes;
 mod init;
 mod inside;
 mod interop;
+mod layers;
 mod lifecycle;
 mod networking;
 mod oci;

@@ -14,7 +14,7 @@ use rustix::{
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags},
 };
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -45,6 +45,9 @@ pub(crate) fn prepare_root(settings: &RootFs, place: &Path) -> Result<Tree, Fail
     Ok(Tree::new(mount))
 }
 
+/// Options of a mount have one page before Linux 6.5; upper and work directory need their part of it.
+const LONG: usize = 2000;
+
 /// Where writes to an overlay go.
 pub(super) struct Writes<'a> {
     pub(super) upper: &'a Path,
@@ -56,7 +59,7 @@ pub(super) struct Writes<'a> {
 /// A detached overlay mount (kernel documentation, filesystems/overlayfs).
 ///
 /// Layers are handed over one by one (`lowerdir+`, Linux 6.5), which lifts the bound of one page for all options;
-/// older kernels get them in one string.
+/// older kernels get them in one string, with short names for many (about 200 fit).
 pub(super) fn overlay(lower: &[PathBuf], write: Option<Writes<'_>>) -> Result<OwnedFd, Failure> {
     let top = lower
         .first()
@@ -91,17 +94,57 @@ pub(super) fn overlay(lower: &[PathBuf], write: Option<Writes<'_>>) -> Result<Ow
             }
         }
     }
+    let filesystem = match created(lower, write.as_ref(), How::OneByOne) {
+        // Before Linux 6.5 any option is taken, and an unknown one is an error only now (legacy_parse_param).
+        Err(failure) if failure.errno == Errno::INVAL.raw_os_error() => {
+            created(lower, write.as_ref(), How::Joined).map_err(|_| failure)?
+        }
+        other => other?,
+    };
+    rustix::mount::fsmount(
+        &filesystem,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
+    .at(Step::MountRoot, &top)
+}
+
+/// How layers are handed over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    OneByOne,
+    Joined,
+}
+
+/// A filesystem ready to be mounted.
+fn created(lower: &[PathBuf], write: Option<&Writes<'_>>, how: How) -> Result<OwnedFd, Failure> {
+    let top = lower
+        .first()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     let filesystem =
         rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::MountRoot, "overlay")?;
     let set = |key: &str, value: &Path| rustix::mount::fsconfig_set_string(&filesystem, key, value);
-    for (number, layer) in lower.iter().enumerate() {
-        match set("lowerdir+", layer) {
-            Ok(()) => {}
-            Err(Errno::INVAL) if number == 0 => {
-                set("lowerdir", &joined(lower)).at(Step::MountRoot, &top)?;
-                break;
+    // Named through them until the mount exists.
+    let mut open = Vec::new();
+    match how {
+        How::OneByOne => {
+            for layer in lower {
+                set("lowerdir+", layer).at(Step::MountRoot, layer.display())?;
             }
-            Err(errno) => return Err(errno).at(Step::MountRoot, layer.display()),
+        }
+        How::Joined => {
+            let mut all = joined(lower);
+            if all.as_os_str().len() > LONG {
+                let mut short = Vec::new();
+                for layer in lower {
+                    let directory = open_directory(layer).at(Step::MountRoot, layer.display())?;
+                    short.push(format!("/proc/self/fd/{}", directory.as_raw_fd()).into());
+                    open.push(directory);
+                }
+                all = joined(&short);
+            }
+            set("lowerdir", &all).at(Step::MountRoot, &top)?;
         }
     }
     if let Some(Writes {
@@ -112,18 +155,13 @@ pub(super) fn overlay(lower: &[PathBuf], write: Option<Writes<'_>>) -> Result<Ow
     {
         set("upperdir", upper).at(Step::MountRoot, upper.display())?;
         set("workdir", work).at(Step::MountRoot, work.display())?;
-        if volatile {
+        if *volatile {
             // Not known before Linux 5.10: then it is only slower.
             let _ = rustix::mount::fsconfig_set_flag(&filesystem, "volatile");
         }
     }
     rustix::mount::fsconfig_create(&filesystem).at(Step::MountRoot, &top)?;
-    rustix::mount::fsmount(
-        &filesystem,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )
-    .at(Step::MountRoot, &top)
+    Ok(filesystem)
 }
 
 /// All layers in one option; colons and backslashes in a path are escaped (overlayfs, "lowerdir").
