@@ -11,9 +11,10 @@ use crate::{
 use rustix::{
     fs::{CWD, Mode, OFlags},
     io::Errno,
-    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags},
+    mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags},
 };
 use std::{
+    ffi::CString,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -59,12 +60,9 @@ pub(super) struct Writes<'a> {
 /// A detached overlay mount (kernel documentation, filesystems/overlayfs).
 ///
 /// Layers are handed over one by one (`lowerdir+`, Linux 6.5), which lifts the bound of one page for all options;
-/// older kernels get them in one string, with short names for many (about 200 fit).
+/// older kernels get them in one string, in which about 200 fit.
 pub(super) fn overlay(lower: &[PathBuf], write: Option<Writes<'_>>) -> Result<OwnedFd, Failure> {
-    let top = lower
-        .first()
-        .map(|path| path.display().to_string())
-        .unwrap_or_default();
+    let top = name(lower);
     // One directory and nothing to write: overlayfs wants two layers, a read-only bind is the same.
     if let ([only], None) = (lower, &write) {
         let directory = open_directory(only).at(Step::MountRoot, &top)?;
@@ -94,58 +92,24 @@ pub(super) fn overlay(lower: &[PathBuf], write: Option<Writes<'_>>) -> Result<Ow
             }
         }
     }
-    let filesystem = match created(lower, write.as_ref(), How::OneByOne) {
-        // Before Linux 6.5 any option is taken, and an unknown one is an error only now (legacy_parse_param).
+    match mounted_by_steps(lower, write.as_ref()) {
+        // Before Linux 6.5 any option is taken, and an unknown one is an error only at the end (legacy_parse_param). And
+        // texts have 255 bytes at most here (fsconfig(2)): fewer than a long path.
         Err(failure) if failure.errno == Errno::INVAL.raw_os_error() => {
-            created(lower, write.as_ref(), How::Joined).map_err(|_| failure)?
+            mounted_at_once(lower, write.as_ref()).map_err(|_| failure)
         }
-        other => other?,
-    };
-    rustix::mount::fsmount(
-        &filesystem,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )
-    .at(Step::MountRoot, &top)
+        other => other,
+    }
 }
 
-/// How layers are handed over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    OneByOne,
-    Joined,
-}
-
-/// A filesystem ready to be mounted.
-fn created(lower: &[PathBuf], write: Option<&Writes<'_>>, how: How) -> Result<OwnedFd, Failure> {
-    let top = lower
-        .first()
-        .map(|path| path.display().to_string())
-        .unwrap_or_default();
+/// With the calls of Linux 5.2, layer by layer.
+fn mounted_by_steps(lower: &[PathBuf], write: Option<&Writes<'_>>) -> Result<OwnedFd, Failure> {
+    let top = name(lower);
     let filesystem =
         rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::MountRoot, "overlay")?;
     let set = |key: &str, value: &Path| rustix::mount::fsconfig_set_string(&filesystem, key, value);
-    // Named through them until the mount exists.
-    let mut open = Vec::new();
-    match how {
-        How::OneByOne => {
-            for layer in lower {
-                set("lowerdir+", layer).at(Step::MountRoot, layer.display())?;
-            }
-        }
-        How::Joined => {
-            let mut all = joined(lower);
-            if all.as_os_str().len() > LONG {
-                let mut short = Vec::new();
-                for layer in lower {
-                    let directory = open_directory(layer).at(Step::MountRoot, layer.display())?;
-                    short.push(format!("/proc/self/fd/{}", directory.as_raw_fd()).into());
-                    open.push(directory);
-                }
-                all = joined(&short);
-            }
-            set("lowerdir", &all).at(Step::MountRoot, &top)?;
-        }
+    for layer in lower {
+        set("lowerdir+", layer).at(Step::MountRoot, layer.display())?;
     }
     if let Some(Writes {
         upper,
@@ -161,16 +125,76 @@ fn created(lower: &[PathBuf], write: Option<&Writes<'_>>, how: How) -> Result<Ow
         }
     }
     rustix::mount::fsconfig_create(&filesystem).at(Step::MountRoot, &top)?;
-    Ok(filesystem)
+    rustix::mount::fsmount(
+        &filesystem,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )
+    .at(Step::MountRoot, &top)
 }
 
-/// All layers in one option; colons and backslashes in a path are escaped (overlayfs, "lowerdir").
-fn joined(lower: &[PathBuf]) -> PathBuf {
-    let escaped: Vec<String> = lower
+/// With mount(2): all options in one page, so that many layers are named by descriptors. Mounted over the lowest layer
+/// for a moment, which nobody sees: this mount namespace is cut off already.
+fn mounted_at_once(lower: &[PathBuf], write: Option<&Writes<'_>>) -> Result<OwnedFd, Failure> {
+    let top = name(lower);
+    let mut names = lower.to_vec();
+    let mut open = Vec::new();
+    if lower
         .iter()
-        .map(|path| path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:"))
+        .map(|layer| layer.as_os_str().len() + 1)
+        .sum::<usize>()
+        > LONG
+    {
+        names.clear();
+        for layer in lower {
+            let directory = open_directory(layer).at(Step::MountRoot, layer.display())?;
+            names.push(format!("/proc/self/fd/{}", directory.as_raw_fd()).into());
+            open.push(directory);
+        }
+    }
+    let names: Vec<String> = names
+        .iter()
+        .map(|path| escaped(path).replace(':', "\\:"))
         .collect();
-    PathBuf::from(escaped.join(":"))
+    let mut options = format!("lowerdir={}", names.join(":"));
+    if let Some(writes) = write {
+        options += &format!(
+            ",upperdir={},workdir={}",
+            escaped(writes.upper),
+            escaped(writes.work)
+        );
+        if writes.volatile {
+            options += ",volatile";
+        }
+    }
+    let options = CString::new(options)
+        .map_err(|_| Errno::INVAL)
+        .at(Step::MountRoot, &top)?;
+    let place = lower.last().ok_or(Errno::INVAL).at(Step::MountRoot, &top)?;
+    rustix::mount::mount(
+        "overlay",
+        place,
+        "overlay",
+        MountFlags::empty(),
+        options.as_c_str(),
+    )
+    .at(Step::MountRoot, &top)?;
+    let copy = open_directory(place).and_then(|directory| inside::clone_tree(directory, false));
+    rustix::mount::unmount(place, UnmountFlags::DETACH).at(Step::MountRoot, place.display())?;
+    copy.at(Step::MountRoot, &top)
+}
+
+/// What messages call an overlay.
+fn name(lower: &[PathBuf]) -> String {
+    lower
+        .first()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default()
+}
+
+/// A path as an option: backslashes and commas are escaped (overlayfs, "lowerdir").
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\\\").replace(',', "\\,")
 }
 
 /// Cuts this mount namespace off from the host's: nothing mounted here travels out, and nothing mounted there comes in
