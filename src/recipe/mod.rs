@@ -28,6 +28,7 @@ mod parameter;
 mod refused;
 mod scene;
 mod template;
+mod version;
 
 pub use catalogue::{KINDS, OTHERS, Recipe, find};
 pub use declaration::{After, Declaration};

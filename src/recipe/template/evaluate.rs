@@ -1,8 +1,10 @@
 //! A tree and a view into text.
 
 use super::{
-    Value, View, Wrong, functions, methods,
-    parser::{Base, Operand, Piece, Pipeline},
+    Value, View, Wrong,
+    expression::{Base, Operand, Pipeline},
+    functions, methods,
+    parser::Piece,
 };
 use std::collections::HashMap;
 

@@ -1,7 +1,8 @@
 //! The template language of recipes: gaudi's, a part of Go's `text/template` with `[[` and `]]`.
 //!
 //! 1. [`lexer`]: text and, between `[[` and `]]`, words with their places (`[[-` and `-]]` trim blanks);
-//! 2. [`parser`]: `if`, `else`, `else if`, `range`, `with`, `end`, `$variable := pipeline`, pipelines, parentheses;
+//! 2. [`parser`]: `if`, `else`, `else if`, `range`, `with`, `end`; [`expression`]: `$variable := pipeline`, pipelines,
+//!    parentheses;
 //! 3. [`evaluate`]: what a template sees is a [`View`]: `.Container` (this service), `.Collection` (all of them), `.Port`,
 //!    and the functions of [`functions`].
 //!
@@ -9,6 +10,7 @@
 //! is not there is a mistake here, where Go prints `<no value>` into the middle of a configuration file.
 
 mod evaluate;
+mod expression;
 mod functions;
 mod lexer;
 mod methods;

@@ -1,7 +1,8 @@
-//! Words into a tree.
+//! Words into a tree: text and blocks. What stands in them is [`super::expression`]'s.
 
 use super::{
-    Value, Wrong,
+    Wrong,
+    expression::Pipeline,
     lexer::{self, Placed, Token},
 };
 
@@ -20,33 +21,6 @@ pub(super) enum Piece {
         otherwise: Vec<Piece>,
     },
     With(Pipeline, Vec<Piece>, Vec<Piece>),
-}
-
-/// `$name := a | b c`
-#[derive(Debug)]
-pub(super) struct Pipeline {
-    /// The variable that takes the result, and whether it is a new one.
-    pub(super) variable: Option<(String, bool)>,
-    pub(super) commands: Vec<Vec<Operand>>,
-    pub(super) at: usize,
-}
-
-/// `.A.B`, `$x.A`, `"text"`, `(pipeline).A`, `name`.
-#[derive(Debug)]
-pub(super) struct Operand {
-    pub(super) base: Base,
-    pub(super) path: Vec<(String, usize)>,
-    pub(super) at: usize,
-}
-
-#[derive(Debug)]
-pub(super) enum Base {
-    Dot,
-    /// `$` alone is the empty name.
-    Variable(String),
-    Constant(Value),
-    Group(Box<Pipeline>),
-    Function(String),
 }
 
 /// Deepest nesting of blocks and parentheses.
@@ -75,23 +49,23 @@ enum Stop {
     Else(usize, Option<Pipeline>),
 }
 
-struct Parser<'a> {
-    words: &'a [Placed],
-    next: usize,
+pub(super) struct Parser<'a> {
+    pub(super) words: &'a [Placed],
+    pub(super) next: usize,
     end: usize,
-    depth: usize,
+    pub(super) depth: usize,
 }
 
 impl Parser<'_> {
-    fn peek(&self) -> Option<&Token> {
+    pub(super) fn peek(&self) -> Option<&Token> {
         self.words.get(self.next).map(|placed| &placed.token)
     }
 
-    fn at(&self) -> usize {
+    pub(super) fn at(&self) -> usize {
         self.words.get(self.next).map_or(self.end, |placed| placed.at)
     }
 
-    fn is_mark(&self, mark: &str) -> bool {
+    pub(super) fn is_mark(&self, mark: &str) -> bool {
         matches!(self.peek(), Some(Token::Mark(found)) if *found == mark)
     }
 
@@ -103,7 +77,7 @@ impl Parser<'_> {
         Err(Wrong::new(self.at(), "`]]` is expected here"))
     }
 
-    fn deeper(&mut self) -> Result<(), Wrong> {
+    pub(super) fn deeper(&mut self) -> Result<(), Wrong> {
         self.depth += 1;
         if self.depth > DEPTH {
             return Err(Wrong::new(self.at(), format!("more than {DEPTH} levels")));
@@ -251,89 +225,5 @@ impl Parser<'_> {
             return Ok((None, first));
         }
         Ok((None, None))
-    }
-
-    fn pipeline(&mut self) -> Result<Pipeline, Wrong> {
-        self.deeper()?;
-        let at = self.at();
-        let mut variable = None;
-        if let Some(Token::Variable(name)) = self.peek().cloned() {
-            let mark = self.words.get(self.next + 1).map(|placed| &placed.token);
-            if let Some(Token::Mark(mark @ (":=" | "="))) = mark {
-                variable = Some((name, *mark == ":="));
-                self.next += 2;
-            }
-        }
-        let mut commands = vec![self.command()?];
-        while self.is_mark("|") {
-            self.next += 1;
-            commands.push(self.command()?);
-        }
-        self.depth -= 1;
-        Ok(Pipeline {
-            variable,
-            commands,
-            at,
-        })
-    }
-
-    fn command(&mut self) -> Result<Vec<Operand>, Wrong> {
-        let mut operands = Vec::new();
-        loop {
-            match self.peek() {
-                None | Some(Token::Close | Token::Mark("|" | ")")) => break,
-                Some(_) => operands.push(self.operand()?),
-            }
-        }
-        if operands.is_empty() {
-            return Err(Wrong::new(self.at(), "a value is missing here"));
-        }
-        Ok(operands)
-    }
-
-    fn operand(&mut self) -> Result<Operand, Wrong> {
-        let at = self.at();
-        let token = self.peek().cloned();
-        self.next += 1;
-        let mut path = Vec::new();
-        let base = match token {
-            Some(Token::Field(name)) => {
-                if !name.is_empty() {
-                    path.push((name, at));
-                }
-                Base::Dot
-            }
-            Some(Token::Variable(name)) => Base::Variable(name),
-            Some(Token::Text(text)) => Base::Constant(Value::Text(text)),
-            Some(Token::Number(number)) => Base::Constant(Value::Int(number)),
-            Some(Token::Word(word)) => match word.as_str() {
-                "true" => Base::Constant(Value::Bool(true)),
-                "false" => Base::Constant(Value::Bool(false)),
-                "nil" => Base::Constant(Value::Nothing),
-                _ => Base::Function(word),
-            },
-            Some(Token::Mark("(")) => {
-                let inner = self.pipeline()?;
-                if !self.is_mark(")") {
-                    return Err(Wrong::new(at, "this `(` has no `)`"));
-                }
-                self.next += 1;
-                Base::Group(Box::new(inner))
-            }
-            _ => return Err(Wrong::new(at, "a value is expected here")),
-        };
-        while let Some(Placed {
-            token: Token::Field(name),
-            at,
-            apart: false,
-        }) = self.words.get(self.next)
-        {
-            if name.is_empty() {
-                return Err(Wrong::new(*at, "a name is missing after `.`"));
-            }
-            path.push((name.clone(), *at));
-            self.next += 1;
-        }
-        Ok(Operand { base, path, at })
     }
 }
