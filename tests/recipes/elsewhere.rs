@@ -113,6 +113,6 @@ fn an_ejected_recipe_can_be_changed() {
     project.ok(&["up", "-d", "--wait"]);
     let asked = ["redis-cli", "config", "get", "*"];
     says(&project, "store", &asked, "red.rdb");
-    says(&project, "store", &asked, "3000000");
+    says(&project, "store", &asked, "3145728");
     project.ok(&["down", "-v"]);
 }

@@ -14,6 +14,7 @@ mod examples;
 mod init;
 mod more;
 mod replication;
+mod shapes;
 mod web;
 
 use std::{
