@@ -221,7 +221,7 @@ pub(super) fn status(container: &ContainerInfo) -> String {
     }
 }
 
-fn ports(ports: &[Published]) -> String {
+pub(super) fn ports(ports: &[Published]) -> String {
     let mut text = Vec::new();
     for port in ports {
         let host = if port.host.is_ipv6() {

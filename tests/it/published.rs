@@ -153,6 +153,11 @@ fn a_relayed_port_answers_another_host_and_a_translated_one_also_shows_its_addre
     let inspected = project.ok(&["container", "inspect", &project.id("web")]);
     let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
     let pid = &inspected[0]["State"]["Pid"];
+    let networks = &inspected[0]["NetworkSettings"]["Networks"];
+    assert!(
+        networks["translated_default"]["IPAddress"].is_string(),
+        "{networks:#}"
+    );
     let container = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
     let listening = inside(container.as_fd(), || UdpSocket::bind(("0.0.0.0", 7000)).unwrap());
     listening.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

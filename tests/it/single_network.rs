@@ -104,6 +104,21 @@ fn a_container_is_on_a_bridge_with_names_and_ports_and_leaves_nothing() {
             .to_owned()
     };
     assert_ne!(address(&first), address(&second));
+    // Where it is, and where it is published, in docker's words.
+    let shown: serde_json::Value = serde_json::from_str(&ok(&root, &["inspect", "web"])).unwrap();
+    let settings = &shown[0]["NetworkSettings"];
+    assert_eq!(
+        settings["Networks"]["bridge"]["IPAddress"],
+        address(&first).trim(),
+        "{settings:#}"
+    );
+    assert_eq!(
+        settings["Ports"]["80/tcp"][0]["HostPort"],
+        port.to_string(),
+        "{settings:#}"
+    );
+    assert_eq!(shown[0]["HostConfig"]["NetworkMode"], "bridge");
+    assert!(ok(&root, &["ls"]).contains(&format!("127.0.0.1:{port}->80/tcp")));
     let hosts = ok(&root, &["exec", "web", "cat", "/etc/hosts", "/etc/resolv.conf"]);
     assert!(
         hosts.contains(&address(&first)) && hosts.contains("127.0.0.11"),

@@ -13,6 +13,7 @@ mod commit;
 mod exec;
 pub(in crate::cli) mod files;
 mod flags;
+mod inspect;
 mod life;
 mod network;
 mod registry;
@@ -115,7 +116,7 @@ pub fn run(cli: &Cli, args: &ContainerArgs) -> Outcome {
         ContainerCommand::Prune(prune) => prune.run(&registry),
         ContainerCommand::Commit(commit) => commit.run(&registry),
         ContainerCommand::Ls(ls) => ls.run(&registry),
-        ContainerCommand::Inspect(names) => show::inspect(names, &registry),
+        ContainerCommand::Inspect(names) => inspect::inspect(names, &registry),
         ContainerCommand::Logs(logs) => logs.run(&registry),
         ContainerCommand::Top(top) => top.run(&registry),
         ContainerCommand::Stats(stats) => stats.run(&registry),

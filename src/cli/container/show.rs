@@ -1,25 +1,18 @@
-//! Looking at containers: ls, inspect, logs, top, stats.
+//! Looking at containers: ls, logs, top, stats.
 
 use super::{
-    life::Names,
+    inspect::Place,
     print_line,
     registry::{Entry, Registry, short},
     run::open_log,
 };
-use crate::{
-    api::{
-        client::Client,
-        wire::{Message, Request},
-    },
-    cli::{CommandError, Exit, Outcome},
-    model::ProjectName,
-};
+use crate::cli::{CommandError, Exit, Outcome, ps};
 use banyan_runtime::{
     container::Found,
     log::{Entry as Line, ReaderOptions, Stream, Watch},
 };
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{io::Write, time::Duration};
 
 /// `ls`.
@@ -79,7 +72,7 @@ pub struct Stats {
 }
 
 /// The state word and sentence of a container, as Docker has them.
-fn state(entry: &Entry) -> Result<(&'static str, String), CommandError> {
+pub(super) fn state(entry: &Entry) -> Result<(&'static str, String), CommandError> {
     Ok(match entry.found()? {
         Found::Created(_) | Found::Never | Found::Abandoned { .. } => ("created", "Created".to_owned()),
         Found::Running(container) if container.is_paused() => {
@@ -119,8 +112,8 @@ impl Ls {
         let table = self.format == "table";
         if table && !self.quiet {
             print_line(&format!(
-                "{:<12}  {:<30}  {:<24}  {:<30}  {}",
-                "CONTAINER ID", "IMAGE", "COMMAND", "STATUS", "NAMES"
+                "{:<12}  {:<30}  {:<24}  {:<30}  {:<24}  {}",
+                "CONTAINER ID", "IMAGE", "COMMAND", "STATUS", "PORTS", "NAMES"
             ));
         }
         for entry in registry.all() {
@@ -139,88 +132,29 @@ impl Ls {
                 .get("banyan.image")
                 .map_or("", String::as_str);
             let command = settings.process.arguments.join(" ");
+            let ports = match word {
+                "running" | "paused" => ps::ports(&Place::of(&registry.roots, settings).published),
+                _ => String::new(),
+            };
             if self.quiet {
                 print_line(id);
             } else if table {
                 let command: String = command.chars().take(22).collect();
                 print_line(&format!(
-                    "{id:<12}  {image:<30}  {:<24}  {sentence:<30}  {}",
+                    "{id:<12}  {image:<30}  {:<24}  {sentence:<30}  {ports:<24}  {}",
                     format!("\"{command}\""),
                     settings.name
                 ));
             } else {
                 let line = json!({
                     "ID": id, "Image": image, "Command": command, "State": word, "Status": sentence,
-                    "Names": settings.name, "Labels": settings.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(","),
+                    "Ports": ports, "Names": settings.name, "Labels": settings.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(","),
                 });
                 print_line(&line.to_string());
             }
         }
         Ok(Exit::Success)
     }
-}
-
-/// `inspect`: settings and state. The environment is shown, since it is no secret's place (secrets are granted files).
-pub(super) fn inspect(names: &Names, registry: &Registry) -> Outcome {
-    let mut list = Vec::new();
-    for name in &names.names {
-        let entry = registry.find(name)?;
-        let (word, sentence) = state(&entry)?;
-        let mut state = json!({ "Status": word, "Description": sentence, "Running": word == "running", "Paused": word == "paused" });
-        let time = |moment: i64| {
-            jiff::Timestamp::from_nanosecond(moment.into())
-                .map_or(Value::Null, |time| json!(time.to_string()))
-        };
-        match entry.found()? {
-            Found::Running(container) => {
-                state["Pid"] = json!(container.pid());
-                state["StartedAt"] = time(container.started());
-            }
-            Found::Created(container) => state["Pid"] = json!(container.pid()),
-            Found::Stopped(exit) => {
-                state["ExitCode"] = json!(exit.code());
-                state["OOMKilled"] = json!(exit.out_of_memory);
-                state["StartedAt"] = exit.started.map_or(Value::Null, time);
-                state["FinishedAt"] = time(exit.at);
-            }
-            _ => {}
-        }
-        if let Some(health) = health(registry, &entry) {
-            state["Health"] = health;
-        }
-        list.push(json!({
-            "Id": entry.settings.id,
-            "Name": entry.settings.name,
-            "State": state,
-            "Settings": entry.settings,
-            "LogPath": entry.dir.log(),
-        }));
-    }
-    let text = serde_json::to_string_pretty(&list)
-        .map_err(|error| CommandError::caused(Exit::Internal, "cannot print containers", &error))?;
-    print_line(&text);
-    Ok(Exit::Success)
-}
-
-/// The health of a service's container, which its engine knows, as `docker inspect` prints it.
-fn health(registry: &Registry, entry: &Entry) -> Option<Value> {
-    let project = entry.settings.labels.get("com.docker.compose.project")?;
-    let client = Client::new(registry.roots.clone(), ProjectName::new(project.as_str()).ok()?);
-    let mut answer = client.ask_running(&Request::List).ok()??;
-    while let Ok(Some(message)) = answer.read() {
-        if let Message::Containers { list } = message {
-            let found = list
-                .into_iter()
-                .find(|container| container.id == entry.settings.id)?;
-            let health = found.health?;
-            return Some(json!({
-                "Status": health.status,
-                "FailingStreak": health.failing,
-                "Log": crate::cli::ps::health_log(&health),
-            }));
-        }
-    }
-    None
 }
 
 impl Logs {
