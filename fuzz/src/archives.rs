@@ -2,11 +2,15 @@
 //! compression.
 
 use super::Random;
-use banyan_runtime::archive::{
-    Limits,
-    entries::Entries,
-    extract::{self as extraction, Manner},
-    layer,
+use banyan_runtime::{
+    archive::{
+        Limits,
+        entries::Entries,
+        extract::{self as extraction, Manner},
+        layer,
+        outline::{self, Outline},
+    },
+    image::Digest,
 };
 use std::{
     cell::RefCell,
@@ -14,6 +18,7 @@ use std::{
     io::Write,
     os::fd::AsFd,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
 /// Small enough for thousands of runs a second, so that every bound is met too.
@@ -35,6 +40,26 @@ pub(crate) struct Seeds {
 impl Seeds {
     pub(crate) fn new() -> Self {
         let list = vec![plain(), long(), pax(), links(), whiteouts(), sparse(), old()];
+        Self { list, compress: false }
+    }
+
+    /// Outlines, before they are compressed.
+    pub(crate) fn outlines() -> Self {
+        let file = |name: &str, size: u64| {
+            let length = u32::try_from(name.len()).expect("a short name").to_le_bytes();
+            [b"F".as_slice(), &length, name.as_bytes(), &size.to_le_bytes()].concat()
+        };
+        let raw = |count: usize| {
+            let length = u32::try_from(count).expect("a short run").to_le_bytes();
+            [b"R".as_slice(), &length, &vec![b'r'; count]].concat()
+        };
+        let start = b"banyan outline 1\n".as_slice();
+        let list = vec![
+            [start, &raw(1024), &file("file", 7), &raw(505), b"E"].concat(),
+            [start, &file("dir/up", 9), &file("out/guard", 9), &raw(600), b"E"].concat(),
+            [start, &file("abs/hostname", 4), &file("dir", 1), &raw(600), b"E"].concat(),
+            [start, &file("../guard", 9), &file("", 0), &file("file", u64::MAX), &raw(600)].concat(),
+        ];
         Self { list, compress: false }
     }
 
@@ -172,10 +197,53 @@ pub(crate) fn extract(bytes: &[u8]) {
     }
 }
 
-/// Decoding, hashing and extraction together.
+/// Decoding, hashing and extraction together; a whole outline gives the archive again.
 pub(crate) fn layer(bytes: &[u8]) {
     in_ground(|root| {
-        let _ = layer::unpack(bytes, root.as_fd(), Manner::Layer, LIMITS, &|_| ());
+        let written = Written::default();
+        let outline = Outline::new(Box::new(written.clone())).expect("memory takes it");
+        let unpacked = layer::unpack_outlined(bytes, root.as_fd(), Manner::Layer, LIMITS, Some(outline), &|_| ());
+        if let Ok(unpacked) = unpacked
+            && unpacked.outlined
+        {
+            let outline = written.0.lock().expect("nobody panicked").clone();
+            let mut again = Vec::new();
+            outline::assemble(outline.as_slice(), root.as_fd(), &mut again).expect("it was just made");
+            assert_eq!(Digest::of(&again), unpacked.diff_id);
+        }
+    });
+}
+
+/// Memory that an outline is written to.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panicked").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Records of an outline over a tree that has a file, and links that lead out.
+pub(crate) fn outline(bytes: &[u8]) {
+    in_ground(|root| {
+        let at = |name: &str| format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(root));
+        fs::write(at("file"), b"content").expect("the file is written");
+        fs::create_dir(at("dir")).expect("the folder is made");
+        for (name, target) in [("dir/up", "../../guard"), ("out", ".."), ("abs", "/etc")] {
+            std::os::unix::fs::symlink(target, at(name)).expect("the link is made");
+        }
+        let packed = zstd::encode_all(bytes, 1).expect("memory takes it");
+        let mut again = Vec::new();
+        let _ = outline::assemble(packed.as_slice(), root.as_fd(), &mut again);
+        assert!(
+            !again.windows(9).any(|part| part == b"untouched"),
+            "it read what is outside"
+        );
     });
 }
 

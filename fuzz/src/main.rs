@@ -1,8 +1,8 @@
 //! A small generative fuzzer: mutates seeds and feeds them to the readers of project files and images.
 //!
 //! `banyan-fuzz TARGET SECONDS [SEED]` with TARGET one of `project`, `yaml`, `interpolation`, `dotenv`, `short` (project
-//! files), `reference`, `manifest`, `dockerfile`, `dockerignore` (images, see `images.rs`), `tar`, `extract`, `layer`
-//! (archives, see `archives.rs`). A panic ends it and leaves the input in `fuzz-TARGET.input`; so does an input that
+//! files), `reference`, `manifest`, `dockerfile`, `dockerignore` (images, see `images.rs`), `tar`, `extract`, `layer`,
+//! `outline` (archives, see `archives.rs`). A panic ends it and leaves the input in `fuzz-TARGET.input`; so does an input that
 //! takes longer than a second. No coverage feedback: dictionaries and seeds reach the branches, and it runs everywhere.
 
 mod archives;
@@ -212,6 +212,7 @@ fn main() {
         "tar" => Target::Archive(archives::entries, archives::Seeds::new()),
         "extract" => Target::Archive(archives::extract, archives::Seeds::new()),
         "layer" => Target::Archive(archives::layer, archives::Seeds::new().compressed()),
+        "outline" => Target::Archive(archives::outline, archives::Seeds::outlines()),
         _ => panic!("no such target: {name}"),
     };
     let mut random = Random(
