@@ -21,14 +21,25 @@ pub(crate) struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Nothing is left out, so that no path needs to be written down to be asked about.
+    fn takes_all(&self) -> bool {
+        self.ignore.is_empty() && self.exclude.is_empty()
+    }
+
     /// Whether a path is left out.
     pub(crate) fn is_left_out(&self, node: &Node) -> bool {
+        if self.takes_all() {
+            return false;
+        }
         let path = node.relative();
         self.ignore.excludes(&path) || self.exclude.excludes(&path)
     }
 
     /// Whether a folder can be skipped with all that is in it.
     pub(crate) fn is_pruned(&self, node: &Node) -> bool {
+        if self.takes_all() {
+            return false;
+        }
         let path = node.relative();
         self.ignore.excludes_all_below(&path) || self.exclude.excludes_all_below(&path)
     }
