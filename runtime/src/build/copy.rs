@@ -11,19 +11,22 @@ use super::{
 };
 use crate::{
     archive::{Limits, compression::Compression, extract::Manner, layer, pack::xattrs},
-    fetch::{Patience, agent},
-    image::Digest,
+    fetch::{Paced, Patience, agent},
+    image::{Digest, digest::Hashing},
 };
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use std::{
     fs::Metadata,
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Seek},
     os::{
         fd::AsFd,
         unix::fs::{MetadataExt, PermissionsExt},
     },
     path::{Path, PathBuf},
 };
+
+/// Bytes of the largest file that `ADD` fetches.
+const LARGEST: u64 = 16 << 30;
 
 /// Where files go.
 pub(crate) struct Target<'a> {
@@ -232,7 +235,7 @@ impl Target<'_> {
     }
 
     /// Unpacks a tar archive; `None`: the file is none.
-    fn unpack(&self, file: &Path, target: &str) -> Option<Result<(), StepError>> {
+    pub(crate) fn unpack(&self, file: &Path, target: &str) -> Option<Result<(), StepError>> {
         let mut start = vec![0; 512];
         let mut reader = fs_err::File::open(file).ok()?;
         let count = reader.read(&mut start).ok()?;
@@ -262,10 +265,16 @@ impl Target<'_> {
     }
 
     /// Writes a here-document or download as a file.
-    pub(crate) fn write(&self, target: &str, name: &str, content: &[u8], mode: u32) -> Result<(), StepError> {
+    pub(crate) fn write(
+        &self,
+        target: &str,
+        name: &str,
+        content: &mut dyn Read,
+        mode: u32,
+    ) -> Result<(), StepError> {
         let place = self.file_place(target, name)?;
         let mut file = fs_err::File::create(&place).map_err(Self::io("create", &place))?;
-        file.write_all(content).map_err(Self::io("write", &place))?;
+        io::copy(content, &mut file).map_err(Self::io("write", &place))?;
         let (uid, gid) = self.owner.unwrap_or((0, 0));
         chown(&place, uid, gid)?;
         let mode = self
@@ -401,8 +410,8 @@ pub(crate) fn new_mode(text: &str, old: u32, is_dir: bool) -> Result<u32, StepEr
     Ok(mode)
 }
 
-/// Fetches a URL of `ADD` and compares its checksum.
-pub(crate) fn download(url: &str, checksum: Option<&str>) -> Result<Vec<u8>, StepError> {
+/// Fetches a URL of `ADD` into the file `to`, compares its checksum, and gives its digest.
+pub(crate) fn download(url: &str, checksum: Option<&str>, to: &Path) -> Result<Digest, StepError> {
     let failed = |reason: String| StepError::Fetch {
         url: url.to_owned(),
         reason,
@@ -421,15 +430,17 @@ pub(crate) fn download(url: &str, checksum: Option<&str>) -> Result<Vec<u8>, Ste
             .map(str::to_owned);
         match (response.status().as_u16(), location) {
             (200, _) => {
-                let mut bytes = Vec::new();
-                let reader = response.body_mut().with_config().limit(4 << 30).reader();
-                { reader }
-                    .read_to_end(&mut bytes)
+                let reader = response.body_mut().with_config().limit(LARGEST).reader();
+                let file = fs_err::File::create(to).map_err(Target::io("create", to))?;
+                let mut hashing = Hashing::new(file);
+                io::copy(&mut Paced::new(reader, Patience::default()), &mut hashing)
                     .map_err(|error| failed(error.to_string()))?;
-                let found = Digest::of(&bytes).to_string();
+                let (found, ..) = hashing.finish();
                 return match checksum {
-                    Some(wanted) if wanted != found => Err(failed(format!("its checksum is {found}"))),
-                    _ => Ok(bytes),
+                    Some(wanted) if wanted != found.to_string() => {
+                        Err(failed(format!("its checksum is {found}")))
+                    }
+                    _ => Ok(found),
                 };
             }
             (301 | 302 | 303 | 307 | 308, Some(location)) if location.starts_with("http") => {

@@ -13,6 +13,7 @@ use super::{
     stack::{Node, Stack},
     stages,
 };
+use crate::image::durable;
 use std::path::{Path, PathBuf};
 
 static NOTHING: Ignore = Ignore::new();
@@ -28,15 +29,23 @@ pub(super) struct CopyStep<'a> {
 
 /// What one source turned out to be.
 enum Piece {
-    Bytes {
-        name: String,
-        content: Vec<u8>,
-        mode: u32,
-    },
+    /// A here-document.
+    Bytes { name: String, content: Vec<u8> },
+    /// What a URL gave, and the name it has there.
+    Download { name: String, file: Spool },
     /// `into`: a folder below the target (`--parents`).
     Node { node: Node, into: String },
     /// All of a folder that was fetched.
     Folder(PathBuf),
+}
+
+/// A file that is fetched; removed when dropped.
+struct Spool(PathBuf);
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
 }
 
 /// How the words of a step are read.
@@ -115,7 +124,10 @@ impl Builder<'_, '_> {
             };
             for piece in &pieces {
                 match piece {
-                    Piece::Bytes { name, content, mode } => place.write(&target, name, content, *mode)?,
+                    Piece::Bytes { name, content } => {
+                        place.write(&target, name, &mut content.as_slice(), 0o644)?;
+                    }
+                    Piece::Download { name, file } => downloaded(&place, &target, name, file, flags)?,
                     Piece::Node { node, into } => {
                         let target = if into.is_empty() {
                             target.clone()
@@ -159,7 +171,6 @@ impl Builder<'_, '_> {
         Ok(Piece::Bytes {
             name: heredoc.name.clone(),
             content: content.into_bytes(),
-            mode: 0o644,
         })
     }
 
@@ -193,20 +204,20 @@ impl Builder<'_, '_> {
             )?]);
         }
         if copy.add && (text.starts_with("http://") || text.starts_with("https://")) {
-            let content = copy::download(&text, checksum.as_deref())?;
-            mixer.add(&content);
             let path = text.split(['?', '#']).next().unwrap_or("");
-            let name = path.rsplit('/').next().unwrap_or("").to_owned();
+            let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+            let name = path.split_once('/').map_or("", |(_, path)| path);
+            let name = name.rsplit('/').next().unwrap_or("").to_owned();
             if name.is_empty() && target.ends_with('/') {
                 return Err(StepError::Value(format!(
                     "`{text}` has no file name; write the target's in full"
                 )));
             }
-            return Ok(vec![Piece::Bytes {
-                name,
-                content,
-                mode: 0o600,
-            }]);
+            let ingest = self.store.dir().join("ingest");
+            let file = Spool(ingest.join(format!("add-{}", durable::unique())));
+            let digest = copy::download(&text, checksum.as_deref(), &file.0)?;
+            mixer.text(&digest.to_string());
+            return Ok(vec![Piece::Download { name, file }]);
         }
         let text = text.trim_start_matches('/').to_owned();
         let (pivot, pattern) = match text.split_once("/./") {
@@ -311,6 +322,28 @@ impl Builder<'_, '_> {
             layers: self.image(from, None)?.layers,
         })
     }
+}
+
+/// Puts a download in its place; `--unpack` unpacks it there where it is an archive.
+fn downloaded(
+    place: &Target<'_>,
+    target: &str,
+    name: &str,
+    file: &Spool,
+    flags: &CopyFlags,
+) -> Result<(), StepError> {
+    if flags.unpack == Some(true)
+        && let Some(unpacked) = place.unpack(&file.0, target)
+    {
+        return unpacked;
+    }
+    let failed = |cause| StepError::Io {
+        action: "read",
+        path: file.0.clone(),
+        cause,
+    };
+    let mut content = fs_err::File::open(&file.0).map_err(failed)?;
+    place.write(target, name, &mut content, 0o600)
 }
 
 fn heredoc_of<'a>(word: &str, heredocs: &'a [Heredoc]) -> Option<&'a Heredoc> {

@@ -2,7 +2,7 @@
 
 use super::DebianError;
 use crate::{
-    fetch::{Patience, agent},
+    fetch::{Paced, Patience, agent},
     image::digest::{Digest, Hashing},
 };
 use std::{
@@ -113,7 +113,12 @@ impl Mirror {
                 .get("location")
                 .and_then(|value| value.to_str().ok());
             match (status, location) {
-                (200, _) => return Ok(response.into_body().into_reader()),
+                (200, _) => {
+                    return Ok(Paced::new(
+                        response.into_body().into_reader(),
+                        Patience::default(),
+                    ));
+                }
                 (301 | 302 | 303 | 307 | 308, Some(location)) => {
                     url = if location.starts_with("http") {
                         location.to_owned()

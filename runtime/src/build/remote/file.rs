@@ -3,7 +3,7 @@
 use super::{Fetched, RemoteError, keep, key};
 use crate::{
     archive::{Limits, extract::Manner, layer},
-    fetch::{Patience, agent},
+    fetch::{Paced, Patience, agent},
     image::{Digest, Event, Progress},
 };
 use std::{io::Read, os::fd::AsFd as _, path::Path};
@@ -77,7 +77,7 @@ fn get(url: &str, known: Option<&str>) -> Result<Option<Answer>, RemoteError> {
             (200, _) => {
                 let mut bytes = Vec::new();
                 let reader = response.body_mut().with_config().limit(LARGEST).reader();
-                { reader }
+                Paced::new(reader, Patience::default())
                     .read_to_end(&mut bytes)
                     .map_err(|error| failed(error.to_string()))?;
                 return Ok(Some(Answer { bytes, tag }));
