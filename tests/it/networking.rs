@@ -1,6 +1,11 @@
 //! Networks of a project as its containers see them.
 
-use crate::support::{Root, can_run_containers, engines, wait_until};
+use crate::support::{Project, Root, can_run_containers, engines, wait_until};
+use banyan_runtime::sys::netns;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
+    time::Duration,
+};
 
 const NETWORKS: &str = r#"
 x-base: &base
@@ -125,4 +130,76 @@ fn a_stopped_container_keeps_its_address_from_those_that_are_new() {
     project.ok(&["up", "-d"]);
     assert_eq!(address("web"), before);
     assert_ne!(address("a"), before);
+}
+
+/// The network namespace of a service's container, and its addresses on the default network.
+fn inside(project: &Project<'_>, service: &str) -> (std::fs::File, Ipv4Addr, Ipv6Addr) {
+    let shown = project.ok(&["container", "inspect", &project.id(service)]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let file = std::fs::File::open(format!("/proc/{}/ns/net", shown[0]["State"]["Pid"])).unwrap();
+    let networks = shown[0]["NetworkSettings"]["Networks"].as_object().unwrap();
+    let place = networks.values().next().unwrap();
+    let text = |key: &str| place[key].as_str().unwrap();
+    (
+        file,
+        text("IPAddress").parse().unwrap(),
+        text("GlobalIPv6Address").parse().unwrap(),
+    )
+}
+
+/// Runs `work` on a thread in a network namespace.
+fn there<T: Send>(namespace: &std::fs::File, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            netns::enter(namespace).unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn a_containers_own_name_server_is_not_disturbed_and_ipv6_reaches_neighbours() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "own",
+        r#"
+services:
+  server: {image: busybox, command: [sleep, "1000"], stop_signal: SIGKILL}
+  client: {image: busybox, command: [sleep, "1000"], stop_signal: SIGKILL}
+networks:
+  default: {enable_ipv6: true}
+"#,
+    );
+    project.ok(&["up", "-d"]);
+    let (server, v4, v6) = inside(&project, "server");
+    let (client, ..) = inside(&project, "client");
+    let soon = Some(Duration::from_secs(5));
+    let listening = there(&server, || UdpSocket::bind("0.0.0.0:53").unwrap());
+    listening.set_read_timeout(soon).unwrap();
+    // Neighbours find the container's server where it is,
+    there(&client, || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.send_to(b"a question", (v4, 53)).unwrap();
+    });
+    let mut bytes = [0; 16];
+    let length = listening.recv(&mut bytes).unwrap();
+    assert_eq!(&bytes[..length], b"a question");
+    // and the container itself still has names at 127.0.0.11, which its server hears nothing of.
+    project.ok(&["exec", "-T", "server", "nslookup", "-type=a", "client"]);
+    listening
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    listening.recv(&mut bytes).unwrap_err();
+
+    let listener = there(&server, || TcpListener::bind((v6, 8000)).unwrap());
+    there(&client, || {
+        TcpStream::connect_timeout(&(v6, 8000).into(), Duration::from_secs(5)).unwrap()
+    });
+    listener.accept().unwrap();
+    let said = project.ok(&["exec", "-T", "client", "nslookup", "-type=aaaa", "server"]);
+    assert!(said.contains(&v6.to_string()), "{said}");
 }
