@@ -3,13 +3,14 @@
 //! 1. [`dockerfile`]: text → instructions with their lines (Dockerfile reference, frontend 1.26);
 //! 2. [`stages`]: which stages the target needs, with their base images and build arguments;
 //! 3. [`context`]: the folder that `COPY` sees (a [`remote`] one is fetched by whoever asks for the build), without what [`ignore`] leaves out, hashed with a cache by stat;
-//! 4. [`execute`]: stages in parallel, each step from the [`cache`] or done: `RUN` in a container ([`run`], [`sandbox`]),
+//! 4. [`execute`]: stages in parallel, each of their `steps` from the [`cache`] or done: `RUN` in a container ([`run`], [`sandbox`]),
 //!    `COPY` and `ADD` read by `copying` and written by [`copy`] into a layer of their own;
 //! 5. the last stage's layers and configuration become the image.
 //!
 //! Deliberately absent: other frontends than Dockerfiles, remote caches, attestations.
 
 mod agent;
+mod board;
 pub mod cache;
 pub mod context;
 pub mod copy;
@@ -25,6 +26,7 @@ mod run;
 pub mod sandbox;
 pub mod stack;
 pub mod stages;
+mod steps;
 
 pub use error::BuildError;
 pub use execute::build;
