@@ -158,23 +158,3 @@ fn an_unknown_service_is_refused_with_the_known_ones() {
         ran.all()
     );
 }
-
-#[test]
-fn what_is_not_supported_yet_is_refused_and_never_ignored() {
-    if !can_run_containers() {
-        return;
-    }
-    let root = Root::new();
-    let project = root.project(
-        "unsupported",
-        "services:\n  a:\n    image: busybox\n    ports: [\"80\"]\n    x-banyan: {publish: nat}\n",
-    );
-    let ran = project.run(&["up", "-d"]);
-    assert_eq!(ran.code, 65, "{}", ran.all());
-    assert!(
-        ran.stderr.contains("publish") && ran.stderr.contains("compose.yaml:"),
-        "{}",
-        ran.all()
-    );
-    assert!(project.ps().is_empty());
-}
