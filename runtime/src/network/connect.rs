@@ -65,8 +65,7 @@ impl Hall {
                 .map(|e| self.connect_one(&mut inside.route, container, e))
                 .collect();
             if let Some(dns) = dns {
-                embedded_dns::rules(dns)
-                    .commit(&mut inside.netfilter)
+                embedded_dns::write(dns, &mut inside.netfilter)
                     .map_err(HallError::step("write the rules for", "127.0.0.11"))?;
             }
             ports

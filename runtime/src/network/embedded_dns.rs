@@ -13,6 +13,7 @@
 //! A port of its own tells answers to rewritten queries from answers to queries that were sent to the gateway's
 //! port 53 directly.
 
+use super::netlink::{NetlinkError, Socket};
 use super::nft::{Chain, ChainKind, Family, Hook, Rule, Transaction, Verdict};
 use std::{net::Ipv4Addr, ops::RangeInclusive};
 
@@ -39,12 +40,21 @@ pub struct EmbeddedDns {
 
 const TABLE: &str = "banyan-dns";
 
-/// Rules that replace whatever was there of ours. For the container's namespace.
-pub(super) fn rules(dns: EmbeddedDns) -> Transaction {
-    let mut transaction = Transaction::new()
-        .table(Family::Ipv4, TABLE)
-        .delete_table(Family::Ipv4, TABLE)
-        .table(Family::Ipv4, TABLE)
+/// Writes the rules, for the container's namespace; they replace whatever was there of ours.
+pub(super) fn write(dns: EmbeddedDns, socket: &mut Socket) -> Result<(), NetlinkError> {
+    let new = Transaction::new().new_table(Family::Ipv4, TABLE);
+    match rules(new, dns).commit(socket) {
+        // Connected before.
+        Err(error) if error.is(libc::EEXIST) => {
+            let renewed = Transaction::new().renewed_table(Family::Ipv4, TABLE);
+            rules(renewed, dns).commit(socket)
+        }
+        other => other,
+    }
+}
+
+fn rules(table: Transaction, dns: EmbeddedDns) -> Transaction {
+    let mut transaction = table
         // A packet whose addresses change here is routed anew: off the loopback, to the network.
         .chain(
             Family::Ipv4,

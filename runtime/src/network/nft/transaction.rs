@@ -6,7 +6,7 @@ use super::{
     expression::{Verdict, name_bytes},
     fixed,
 };
-use crate::network::netlink::{APPEND, CREATE, Message, NetlinkError, Socket};
+use crate::network::netlink::{APPEND, CREATE, EXCL, Message, NetlinkError, Socket};
 
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
@@ -148,6 +148,21 @@ impl Transaction {
     #[must_use]
     pub fn table(self, family: Family, table: &str) -> Self {
         self.push(NEWTABLE, CREATE, family, |m| m.text(1, table).be32(2, 0))
+    }
+
+    /// Makes a table that must not exist.
+    #[must_use]
+    pub fn new_table(self, family: Family, table: &str) -> Self {
+        self.push(NEWTABLE, CREATE | EXCL, family, |m| m.text(1, table).be32(2, 0))
+    }
+
+    /// Makes a table anew: what it held is deleted. That is costly: the kernel frees it after an RCU grace period, and whoever
+    /// closes a netfilter socket of this namespace meanwhile waits for it. Where there is none, use [`Self::new_table`].
+    #[must_use]
+    pub fn renewed_table(self, family: Family, table: &str) -> Self {
+        self.table(family, table)
+            .delete_table(family, table)
+            .table(family, table)
     }
 
     /// Deletes a table and all it holds.

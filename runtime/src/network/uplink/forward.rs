@@ -12,7 +12,7 @@ use super::{HallError, PREFIX, Sockets, Uplink, UplinkError, is_uplink};
 use crate::network::{
     Hall,
     hall::{self, UPLINK},
-    nft::{self, Chain, ChainKind, Direction, Family, Hook, Rule, Transaction, Translation, Verdict},
+    nft::{Chain, ChainKind, Direction, Family, Hook, Rule, Transaction, Translation, Verdict},
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -126,16 +126,18 @@ impl Uplink {
 }
 
 /// Removes the tables of uplinks that do not live.
-pub(super) fn sweep(sockets: &mut Sockets, live: &[String]) -> Result<(), HallError> {
-    let tables =
-        nft::tables(&mut sockets.netfilter).map_err(HallError::step("list tables of", "the host"))?;
+pub(super) fn sweep(
+    sockets: &mut Sockets,
+    tables: &[(Family, String)],
+    live: &[String],
+) -> Result<(), HallError> {
     for (family, table) in tables {
         let dead = table
             .strip_prefix(TABLE_PREFIX)
             .is_some_and(|link| is_uplink(link) && !live.iter().any(|l| l == link));
         if dead {
             Transaction::new()
-                .delete_table(family, &table)
+                .delete_table(*family, table)
                 .commit(&mut sockets.netfilter)
                 .map_err(HallError::step("remove the table", table))?;
         }

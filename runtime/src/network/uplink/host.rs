@@ -20,21 +20,41 @@ pub(super) fn settle(
     survey: &Survey,
     live: &[String],
 ) -> Result<Vec<String>, UplinkError> {
-    forward::sweep(sockets, live)?;
+    let tables =
+        nft::tables(&mut sockets.netfilter).map_err(HallError::step("list tables of", "the host"))?;
+    forward::sweep(sockets, &tables, live)?;
+    let exists = tables
+        .iter()
+        .any(|(family, name)| *family == Family::Inet && name == TABLE);
     if live.is_empty() {
         // The guard in our table goes last: until the settings are back, nothing may slip through.
         foreign::admit(sockets, live)?;
         forwarding::restore(state)?;
-        delete_table(sockets)?;
+        if exists {
+            Transaction::new()
+                .delete_table(Family::Inet, TABLE)
+                .commit(&mut sockets.netfilter)
+                .map_err(HallError::step("remove the table", TABLE))?;
+        }
         state.discard()?;
         return Ok(Vec::new());
     }
     // The guard comes first: at no moment does the host forward for strangers.
     let remembered = remembered_interfaces(state);
-    write_table(sockets, survey, live, &remembered)?;
+    let table = if exists {
+        Transaction::new().renewed_table(Family::Inet, TABLE)
+    } else {
+        Transaction::new().new_table(Family::Inet, TABLE)
+    };
+    write_table(sockets, table, survey, live, &remembered)?;
     let opened = forwarding::open(state, survey)?;
-    if opened.interfaces.iter().any(|name| !remembered.contains(name)) {
-        write_table(sockets, survey, live, &opened.interfaces)?;
+    let more = opened.interfaces.iter().filter(|name| !remembered.contains(name));
+    let more: Vec<&str> = more.map(String::as_str).collect();
+    if !more.is_empty() {
+        Transaction::new()
+            .add_names(Family::Inet, TABLE, OPENED, more)
+            .commit(&mut sockets.netfilter)
+            .map_err(HallError::step("write the table", TABLE))?;
     }
     let mut warnings = opened.warnings;
     warnings.extend(foreign::admit(sockets, live)?);
@@ -51,21 +71,10 @@ fn remembered_interfaces(state: &State) -> Vec<String> {
         .collect()
 }
 
-fn delete_table(sockets: &mut Sockets) -> Result<(), HallError> {
-    let tables =
-        nft::tables(&mut sockets.netfilter).map_err(HallError::step("list tables of", "the host"))?;
-    if !tables.contains(&(Family::Inet, TABLE.to_owned())) {
-        return Ok(());
-    }
-    Transaction::new()
-        .delete_table(Family::Inet, TABLE)
-        .commit(&mut sockets.netfilter)
-        .map_err(HallError::step("remove the table", TABLE))
-}
-
 /// Writes the whole table in one transaction; connections in progress do not notice.
 fn write_table(
     sockets: &mut Sockets,
+    table: Transaction,
     survey: &Survey,
     live: &[String],
     opened: &[String],
@@ -84,10 +93,7 @@ fn write_table(
         .filter(|name| *name != "lo" && !is_uplink(name));
     let (into, out) = (Direction::In, Direction::Out);
     let drop = Verdict::Drop;
-    let mut transaction = Transaction::new()
-        .table(Family::Inet, TABLE)
-        .delete_table(Family::Inet, TABLE)
-        .table(Family::Inet, TABLE)
+    let mut transaction = table
         .set(Family::Inet, TABLE, UPLINKS, SetKind::InterfaceName)
         .set(Family::Inet, TABLE, OPENED, SetKind::InterfaceName)
         .set(Family::Inet, TABLE, OTHERS, SetKind::InterfaceName)

@@ -36,6 +36,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
+    thread,
 };
 
 /// What the host's ends of our uplinks are called: this, and the hall's number in hexadecimal.
@@ -152,6 +153,9 @@ impl Uplink {
         let survey = Survey::take(&mut sockets)?;
         let live: Vec<_> = survey.uplinks().map(|l| l.name.clone()).collect();
         let warnings = host::settle(&mut sockets, &mut state, &survey, &live)?;
+        // Closing waits for what was deleted (`Transaction::renewed_table`); nobody has to wait for that. Without a thread
+        // they are closed here.
+        let _ = thread::Builder::new().spawn(move || drop(sockets));
         Ok(Self {
             link: name,
             host: range.host,
