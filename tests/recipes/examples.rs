@@ -32,6 +32,7 @@ impl<'r> Example<'r> {
             folder,
             port: free_port(),
         };
+        super::in_turn(|| example.ok(&["build"]));
         let said = example.ok(&["up", "-d", "--wait"]);
         let address = format!("http://localhost:{}", example.port);
         let published = fs::read_to_string(example.folder.join("banyan.yaml"))

@@ -39,7 +39,8 @@ impl<'r> Site<'r> {
             .split_once("http://localhost:")
             .unwrap_or_else(|| panic!("no address in {said}"));
         site.port = port.trim().parse().unwrap();
-        site.ok(&["up", "-d", "--wait"]);
+        // `up` alone is what the next line of `init` says; it builds what is missing.
+        super::in_turn(|| site.ok(&["up", "-d", "--wait"]));
         site
     }
 
@@ -150,6 +151,20 @@ fn folders_in_other_languages_answer() {
                 ("requirements.txt", "flask\n"),
             ],
             "hello from flask",
+        ),
+        (
+            "module",
+            &[
+                (
+                    "app.py",
+                    "from flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef page():\n    return 'hello from a module'\n",
+                ),
+                (
+                    "pyproject.toml",
+                    "[project]\nname = 'hello'\nversion = '1'\ndependencies = ['flask']\n",
+                ),
+            ],
+            "hello from a module",
         ),
         (
             "node",

@@ -66,12 +66,16 @@ fn project<'r>(root: &'r Root, name: &str, file: &str, others: &[(&str, &str)]) 
     project
 }
 
-/// Builds, one project at a time: layers that two tests share are made once.
-fn build(project: &Project<'_>) {
+/// Does what builds, one at a time: layers that two tests share are made once.
+fn in_turn<T>(build: impl FnOnce() -> T) -> T {
     static BUILDING: Mutex<()> = Mutex::new(());
-    let turn = BUILDING.lock();
-    project.ok(&["build"]);
-    drop(turn);
+    let _turn = BUILDING.lock();
+    build()
+}
+
+/// Builds in turn.
+fn build(project: &Project<'_>) {
+    in_turn(|| project.ok(&["build"]));
 }
 
 /// The page, once it has the text.
@@ -117,6 +121,32 @@ fn give(folder: &Path, id: u32) {
     let mut chown = Command::new("chown");
     let status = chown.arg("-R").arg(format!("{id}:{id}")).arg(folder).status();
     assert!(status.unwrap().success());
+}
+
+#[test]
+fn every_type_is_tried() {
+    let mut all = String::new();
+    for folder in ["tests/recipes", "examples"] {
+        let found = Command::new("grep")
+            .args(["-rhoE", "type: [a-z-]+", folder])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        all += &String::from_utf8(found.stdout).unwrap();
+    }
+    let root = Root::empty();
+    let listed = root
+        .banyan()
+        .args(["recipe", "ls", "--format", "{{.Type}}"])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.lines().count() > 25, "{listed}");
+    let forgotten: Vec<&str> = listed
+        .lines()
+        .filter(|kind| !all.lines().any(|line| line.strip_prefix("type: ") == Some(*kind)))
+        .collect();
+    assert!(forgotten.is_empty(), "no test brings these up: {forgotten:?}");
 }
 
 fn owner(path: &Path) -> (u32, u32) {

@@ -25,7 +25,7 @@ fn a_gaudi_file_with_varnish_phpmyadmin_and_an_ambassador() {
         return;
     }
     let Some(root) = shared_root() else { return };
-    let [cached, admin, hand] = [(); 3].map(|()| free_port());
+    let [cached, admin, hand, far] = [(); 4].map(|()| free_port());
     let file = format!(
         "
 applications:
@@ -36,6 +36,7 @@ applications:
     type: mysql
     after_script: mysql -uroot -e \"CREATE DATABASE IF NOT EXISTS orchard\"
     ambassador: {{type: local, port: {hand}}}
+  far: {{type: ambassador, links: [data], ports: {{{far}: 3307}}, custom: {{remote: \"data:3306\"}}}}
 "
     );
     let project = project(
@@ -62,21 +63,12 @@ applications:
         "{second}"
     );
     page(admin, "/", "orchard");
-    let sql = [
-        "exec",
-        "-T",
-        "data",
-        "mysql",
-        "-h",
-        "ambassador-data",
-        "-P",
-        &hand.to_string(),
-        "-N",
-        "-e",
-        "SHOW DATABASES",
-    ];
-    let said = run(&sql);
-    assert!(said.stdout.contains("orchard"), "{}", said.all());
+    for (host, port) in [("ambassador-data", hand.to_string()), ("far", "3307".to_owned())] {
+        let sql = ["mysql", "-h", host, "-P", &port, "-N", "-e", "SHOW DATABASES"];
+        let words: Vec<&str> = ["exec", "-T", "data"].into_iter().chain(sql).collect();
+        let said = run(&words);
+        assert!(said.stdout.contains("orchard"), "{host}: {}", said.all());
+    }
     let down = run(&["down", "-v"]);
     assert_eq!(down.code, 0, "{}", down.all());
 }
