@@ -43,11 +43,14 @@ pub(super) fn put_under(root: &mut Node, name: &str, made: Node, report: &mut Re
     };
     let mut user = std::mem::replace(&mut entry.node, Node::null(span));
     extensions(&mut made.node, &mut user);
+    let own = named_volumes(&made.node);
     let (top, services_key) = (Trail::Root, "services");
     let services_trail = top.key(services_key);
     let mut merged = merge(made.node, user, &services_trail.key(name), report);
     unique::service(&mut merged);
-    let volumes = named_volumes(&merged);
+    // What the user mounts in a volume's place leaves it out; a volume that only the user names is theirs to declare.
+    let mut volumes = named_volumes(&merged);
+    volumes.retain(|(name, _)| own.iter().any(|(recipes, _)| recipes == name));
     let fetches = merged
         .get("build")
         .is_some_and(|build| build.get("secrets").is_some());

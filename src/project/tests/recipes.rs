@@ -266,6 +266,11 @@ fn mistakes_have_their_place_and_what_to_type_instead() {
         said("services:\n  a: {image: x, apt_get: [vim]}\n").0,
         "service `a` has `apt_get`, but no `type`"
     );
+    assert!(
+        said("services:\n  a: {type: redis, volumes: ['dta:/data']}\n")
+            .0
+            .contains("volume `dta`")
+    );
     assert_eq!(
         said("services:\n  a: {image: x, type: php}\n").0,
         "service `a` has both `type` and `image`"
