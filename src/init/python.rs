@@ -37,7 +37,13 @@ pub(super) fn find(folder: &Folder, draft: &mut Draft) -> bool {
             .why
             .push("requirements.txt: its modules are in the image".into());
     } else if folder.has("pyproject.toml") || folder.has("setup.py") {
-        app.before.push(format!("{quiet} ."));
+        // Of a copy: a build in the folder itself would leave its own files there, and they would be root's.
+        let foreign = [".git", ".venv", "venv", "node_modules"].map(|name| format!("--exclude=./{name}"));
+        app.before.extend([
+            "mkdir -p /tmp/package".to_owned(),
+            format!("tar -c {} . | tar -x -C /tmp/package", foreign.join(" ")),
+            format!("{quiet} /tmp/package"),
+        ]);
         draft
             .why
             .push(format!("{from}: its modules are installed at the start"));

@@ -156,8 +156,16 @@ impl Draft {
             block(text, "        ", &lines);
             return;
         }
+        // All of them have to do well.
+        let before: Vec<String> = match app.before.split_last() {
+            Some((last, others)) => {
+                let others = others.iter().map(|line| format!("{line} &&"));
+                others.chain([last.clone()]).collect()
+            }
+            None => Vec::new(),
+        };
         for (key, lines) in [
-            ("before_script", app.before.as_slice()),
+            ("before_script", before.as_slice()),
             ("after_script", start.as_slice()),
         ] {
             if !lines.is_empty() {
