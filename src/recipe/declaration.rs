@@ -30,6 +30,9 @@ pub struct Declaration {
     /// A command to be called by `banyan run`, in the caller's folder and as its owner.
     #[serde(default)]
     pub binary: bool,
+    /// It runs programs of the user's, besides those types that run or are nothing else.
+    #[serde(default)]
+    pub programs: bool,
     /// How it is wired to others, for `show`.
     #[serde(default)]
     pub wiring: String,
@@ -54,6 +57,12 @@ impl Declaration {
     #[must_use]
     pub fn is_server(&self) -> bool {
         self.after == After::Up && !self.binary && !self.command.is_empty()
+    }
+
+    /// Whether programs of the user's run in it: they trust the authorities that this machine trusts.
+    #[must_use]
+    pub fn runs_programs(&self) -> bool {
+        self.programs || self.binary || self.after == After::Command
     }
 
     /// Reads one.

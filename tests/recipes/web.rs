@@ -107,6 +107,7 @@ fn after_script_of_types_without_a_program_is_what_they_run() {
 services:
   job: {type: python, volumes: ['./code:/code'], after_script: 'python /code/hello.py && echo in $$PWD'}
   tool: {type: empty, apt_get: [file], before_script: ./prepare.sh}
+  stuck: {type: empty, before_script: 'echo first; (exit 7)', after_script: echo never, profiles: [never]}
 ";
     let files = [
         (
@@ -122,6 +123,12 @@ services:
         said.stdout.contains("hello from 3") && said.stdout.contains("in /code"),
         "{}",
         said.all()
+    );
+    let stuck = project.run(&["run", "--rm", "-T", "stuck"]);
+    assert!(
+        stuck.code == 7 && stuck.stdout == "first\n",
+        "a failed before_script is the end: {}",
+        stuck.all()
     );
     project.ok(&["up", "-d", "tool"]);
     says(&project, "tool", &["cat", "/tmp/prepared"], "prepared");

@@ -37,6 +37,10 @@ pub(super) fn as_command(cast: &Cast<'_>, service: &mut Map, commanded: bool) {
                 lines.push(format!("bash {SCRIPTS}/{name}"));
             }
         }
+        if script.is_some() && name == "before_script" {
+            // Ends with the script's status when that is not 0; a block with `||` behind would take `set -e` out of force.
+            lines.push("(exit $?) || exit".to_owned());
+        }
     }
     if cast.container().after.is_none() && !lines.is_empty() {
         lines.push("exec sleep infinity".to_owned());

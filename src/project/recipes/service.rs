@@ -93,12 +93,12 @@ pub(super) fn recipe(cast: &Cast<'_>, recipe: &Recipe, user: &Map, report: &mut 
     build(cast, &mut service, &context, dockerfile);
     expose(cast, recipe, &mut service);
     wait_for_links(cast, user, &mut service);
+    if recipe.declaration.runs_programs() && cast.authorities {
+        bind(cast, &mut service, AUTHORITIES, AUTHORITIES);
+    }
     if recipe.declaration.binary {
         let here = Entry::new(cast.at, Node::bool(true, cast.at));
         extension(cast, &mut service).insert("here".into(), here);
-        if cast.authorities {
-            bind(cast, &mut service, AUTHORITIES, AUTHORITIES);
-        }
         if !user.contains_key("profiles") {
             // It is called, not started.
             let profile = cast.list(["binaries".to_owned()]);

@@ -300,7 +300,7 @@ binaries:
     );
     assert_eq!(
         boxed.command.as_ref().map(|words| words[2].as_str()),
-        Some("echo $HOME\nsleep 5")
+        Some("echo $HOME\n(exit $?) || exit\nsleep 5")
     );
     let ambassador = service(&project, "ambassador-far");
     assert_eq!(

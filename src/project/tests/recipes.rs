@@ -218,7 +218,11 @@ services:
     assert!(targets(&db.mounts).contains(&"/etc/banyan/before_script"));
     assert_eq!(
         words("job"),
-        ["bash", "-c", "echo one\nbash /etc/banyan/after_script"]
+        [
+            "bash",
+            "-c",
+            "echo one\n(exit $?) || exit\nbash /etc/banyan/after_script"
+        ]
     );
     let text = dockerfile(&project, "job");
     assert!(

@@ -168,7 +168,11 @@ fn scripts(it: &Service, kind: &str, what: &str) {
     };
     let declaration = recipe.declaration;
     if declaration.after == After::Command {
-        let words = ["bash", "-c", "echo before $KEY\nbash /etc/banyan/after_script"];
+        let words = [
+            "bash",
+            "-c",
+            "echo before $KEY\n(exit $?) || exit\nbash /etc/banyan/after_script",
+        ];
         assert_eq!(
             it.command.as_deref(),
             Some(&words.map(str::to_owned)[..]),
