@@ -153,9 +153,7 @@ impl Uplink {
         let survey = Survey::take(&mut sockets)?;
         let live: Vec<_> = survey.uplinks().map(|l| l.name.clone()).collect();
         let warnings = host::settle(&mut sockets, &mut state, &survey, &live)?;
-        // Closing waits for what was deleted (`Transaction::renewed_table`); nobody has to wait for that. Without a thread
-        // they are closed here.
-        let _ = thread::Builder::new().spawn(move || drop(sockets));
+        close_aside(sockets);
         Ok(Self {
             link: name,
             host: range.host,
@@ -247,7 +245,14 @@ fn clear(name: Option<&LinkName>, state: &Path) -> Result<(), Vec<UplinkError>> 
             host::settle(&mut sockets, &mut state, &survey, &live)
         });
     errors.extend(settled.err());
+    close_aside(sockets);
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Closing waits for what was deleted (`Transaction::renewed_table`), and nobody has to wait for that. Without a thread they
+/// are closed here.
+fn close_aside(sockets: Sockets) {
+    let _ = thread::Builder::new().spawn(move || drop(sockets));
 }
 
 /// The host's end belonging to `hall`. Cookies grow by one per namespace; twelve hexadecimal digits last for ever.
