@@ -1,6 +1,6 @@
 //! `up`: order, names, ports, what is recreated and what is kept.
 
-use crate::support::{Root, can_run_containers, http_get, wait_until};
+use crate::support::{Root, can_run_containers, engines, http_get, wait_until};
 
 const TWO: &str = r#"
 services:
@@ -292,4 +292,37 @@ services:
     assert_eq!(value("MYSQL_PORT"), Some(format!("tcp://{address}:3306")));
     let found = project.ok(&["exec", "-T", "web", "nslookup", "-type=a", "mysql"]);
     assert!(found.contains(&address), "{found}");
+}
+
+#[test]
+fn builds_leave_no_zombies_to_their_engine() {
+    if !can_run_containers() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "builds",
+        r#"
+services:
+  a:
+    build: {dockerfile_inline: "FROM busybox\nRUN touch /a\nRUN touch /b\n"}
+    command: ["sleep", "1000"]
+    stop_signal: SIGKILL
+"#,
+    );
+    project.ok(&["up", "-d"]);
+    let [engine] = &engines(&project)[..] else {
+        panic!("{:?}", engines(&project))
+    };
+    let zombies = || {
+        let stats = std::fs::read_dir("/proc").unwrap().flatten();
+        let stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        stats
+            .filter(|stat| {
+                let rest: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+                rest[0] == "Z" && rest[1] == engine
+            })
+            .collect::<Vec<_>>()
+    };
+    wait_until(5, "the end of all zombies", || zombies().is_empty().then_some(()));
 }

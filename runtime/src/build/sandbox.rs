@@ -2,7 +2,8 @@
 
 use crate::{
     container::{
-        ContainerDir, ContainerError, Extras, Files, Grant, LaunchError, Launcher, Settings, remove,
+        Container, ContainerDir, ContainerError, Extras, Files, Grant, LaunchError, Launcher, Running,
+        Settings, remove,
     },
     image::{Store, durable::unique},
     log::{Reader, ReaderOptions, Watch},
@@ -149,8 +150,20 @@ pub fn run(
         ..Extras::default()
     };
     let (reach, stop) = (sandbox.reach, sandbox.stop);
-    let result = watch(launcher, &settings, &dir, extras, (reach, stop), output);
+    let mut running = None;
+    let result = watch(
+        launcher,
+        &settings,
+        (&dir, &mut running),
+        extras,
+        (reach, stop),
+        output,
+    );
     let removed = remove(&dir, true);
+    // Its shim is our child, and an engine lives long.
+    if let Some(running) = &mut running {
+        Container::settle(running);
+    }
     fs_err::remove_dir_all(&base).ok();
     let status = result?;
     removed?;
@@ -160,7 +173,7 @@ pub fn run(
 fn watch(
     launcher: &Launcher,
     settings: &Settings,
-    dir: &ContainerDir,
+    (dir, kept): (&ContainerDir, &mut Option<Container<Running>>),
     extras: Extras,
     (reach, stop): (Reach<'_>, Option<Stop<'_>>),
     output: &mut (dyn FnMut(&[u8]) + Send),
@@ -173,7 +186,7 @@ fn watch(
     let log = dir.log();
     let mut reader = Reader::open(&log, ReaderOptions::default()).map_err(SandboxError::Output)?;
     let inotify = Watch::new(&log).map_err(SandboxError::Output)?;
-    let mut running = created.start()?;
+    let running = kept.insert(created.start()?);
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let follower = scope.spawn(|| -> Result<(), SandboxError> {
