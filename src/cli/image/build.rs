@@ -2,8 +2,9 @@
 
 use super::{
     CommandError, Exit, Global, Outcome, credentials, failed, launcher, platform, reference, render::Printer,
-    roots, store, with_hint,
+    store, with_hint,
 };
+use crate::engine::networks::uplinks;
 use banyan_runtime::{
     build::{self, BuildRequest, RunNetwork, remote::Remote},
     image::Store,
@@ -14,7 +15,7 @@ use clap::Args;
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, OnceLock, PoisonError},
 };
 
@@ -102,7 +103,6 @@ fn pairs(flag: &str, list: &[String]) -> Result<BTreeMap<String, String>, Comman
 
 /// The network that `RUN` gets, made when the first one needs it.
 struct LazyNetwork {
-    state: PathBuf,
     host: ResolvConf,
     made: OnceLock<Outbound>,
     making: Mutex<()>,
@@ -114,7 +114,7 @@ impl LazyNetwork {
         if let Some(made) = self.made.get() {
             return Ok(made);
         }
-        let outbound = Outbound::open(&self.state, &self.host)?;
+        let outbound = Outbound::open(uplinks(), &self.host)?;
         Ok(self.made.get_or_init(|| outbound))
     }
 }
@@ -137,15 +137,7 @@ impl Build {
             })?,
         };
         let resolv = ResolvConf::parse(&fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default());
-        // One record of the host's uplinks for all roots.
-        let state = Path::new("/run/banyan/network").to_path_buf();
-        let state = if roots(global).run == Path::new("/run/banyan") {
-            roots(global).run.join("network")
-        } else {
-            state
-        };
         let network = LazyNetwork {
-            state,
             host: resolv.clone(),
             made: OnceLock::new(),
             making: Mutex::new(()),

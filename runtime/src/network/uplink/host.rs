@@ -3,6 +3,7 @@
 use super::{
     Family, HallError, Sockets, Survey, UplinkError, foreign, forward, forwarding, is_uplink, state::State,
 };
+use crate::network::netlink::NetlinkError;
 use crate::network::nft::{self, Chain, ChainKind, Direction, Hook, Rule, SetKind, Transaction, Verdict};
 
 /// Our table on the host; all projects and roots share it.
@@ -41,12 +42,17 @@ pub(super) fn settle(
     }
     // The guard comes first: at no moment does the host forward for strangers.
     let remembered = remembered_interfaces(state);
-    let table = if exists {
-        Transaction::new().renewed_table(Family::Inet, TABLE)
-    } else {
-        Transaction::new().new_table(Family::Inet, TABLE)
+    let renewed = || Transaction::new().renewed_table(Family::Inet, TABLE);
+    let table = match exists {
+        true => renewed(),
+        false => Transaction::new().new_table(Family::Inet, TABLE),
     };
-    write_table(sockets, table, survey, live, &remembered)?;
+    match write_table(sockets, table, survey, live, &remembered) {
+        // Somebody has put it there since we looked.
+        Err(error) if error.is(libc::EEXIST) => write_table(sockets, renewed(), survey, live, &remembered),
+        other => other,
+    }
+    .map_err(HallError::step("write the table", TABLE))?;
     let opened = forwarding::open(state, survey)?;
     let more = opened.interfaces.iter().filter(|name| !remembered.contains(name));
     let more: Vec<&str> = more.map(String::as_str).collect();
@@ -78,7 +84,7 @@ fn write_table(
     survey: &Survey,
     live: &[String],
     opened: &[String],
-) -> Result<(), HallError> {
+) -> Result<(), NetlinkError> {
     let chain = |name, kind, hook, priority| Chain {
         name,
         kind,
@@ -147,7 +153,5 @@ fn write_table(
     ] {
         transaction = transaction.rule(Family::Inet, TABLE, chain, rule);
     }
-    transaction
-        .commit(&mut sockets.netfilter)
-        .map_err(HallError::step("write the table", TABLE))
+    transaction.commit(&mut sockets.netfilter)
 }
