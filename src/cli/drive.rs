@@ -75,16 +75,29 @@ pub(super) fn drive_until(
     request: &Request,
     mut also: impl FnMut(&Message) -> ControlFlow<()>,
 ) -> Result<Option<Held>, CommandError> {
-    let answer = client.ask(request).map_err(unreachable)?;
-    let mut view = View::new(terminal::progress(global), terminal::Style::stderr(global));
     let (send, heard) = mpsc::channel();
     let forwarded = send.clone();
+    // First: a Ctrl-C that came right after the request would end this command, and the operation would go on.
     interrupt::forward(forwarded, || Heard::Signal)
         .map_err(|error| CommandError::caused(Exit::Host, "cannot listen for signals", &error))?;
+    let answer = client.ask(request).map_err(unreachable)?;
+    let mut view = View::new(terminal::progress(global), terminal::Style::stderr(global));
     thread::spawn(move || listen(answer, &send));
     let (mut signals, mut connection) = (0, None);
+    // Whether the engine is at it: an interrupt that came before is forgotten when it begins.
+    let mut begun = false;
     loop {
-        match heard.recv_timeout(Duration::from_millis(100)) {
+        let news = heard.recv_timeout(Duration::from_millis(100));
+        if let Ok(Heard::Message(message)) = &news
+            && !begun
+            && !matches!(**message, Message::Waiting { .. })
+        {
+            begun = true;
+            if signals > 0 {
+                let _ = client.ask_running(&Request::Interrupt);
+            }
+        }
+        match news {
             Ok(Heard::Message(message)) => match *message {
                 Message::Done => {
                     view.finish();
