@@ -156,7 +156,8 @@ services:
     );
     let mut terminal = start(&project, &["up"]);
     wait_until(10, "the first service", || {
-        (!project.ps().is_empty() && project.container("slow")["State"] == "running").then_some(())
+        let runs = |c: &serde_json::Value| c["Service"] == "slow" && c["State"] == "running";
+        project.ps().iter().any(runs).then_some(())
     });
     terminal.press(CTRL_C);
     assert_eq!(terminal.finish(), 130, "{}", terminal.text());
