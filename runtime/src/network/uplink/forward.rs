@@ -8,7 +8,7 @@
 //! other halls, and be found when the hall has died ([`sweep`]). The host's own connections to its ports do not come this
 //! way (they start behind the hook), nor do other halls'.
 
-use super::{HallError, PREFIX, Sockets, Uplink, UplinkError, is_uplink};
+use super::{HallError, PREFIX, Sockets, Uplink, UplinkError, close_aside, is_uplink};
 use crate::network::{
     Hall,
     hall::{self, UPLINK},
@@ -49,14 +49,14 @@ impl Uplink {
         )?;
         let table = format!("{TABLE_PREFIX}{}", self.link);
         let mut sockets = Sockets::open()?;
-        let mut transaction = Transaction::new()
-            .table(Family::Inet, &table)
-            .delete_table(Family::Inet, &table);
+        let mut transaction = Transaction::new().renewed_table(Family::Inet, &table);
         let rules: Vec<Rule> = forwards
             .iter()
             .filter_map(|forward| self.outside(forward))
             .collect();
-        if !rules.is_empty() {
+        if rules.is_empty() {
+            transaction = transaction.delete_table(Family::Inet, &table);
+        } else {
             let chain = Chain {
                 name: CHAIN,
                 kind: ChainKind::Nat,
@@ -64,14 +64,13 @@ impl Uplink {
                 priority: DESTINATION,
                 policy: Verdict::Accept,
             };
-            transaction = transaction
-                .table(Family::Inet, &table)
-                .chain(Family::Inet, &table, chain);
+            transaction = transaction.chain(Family::Inet, &table, chain);
         }
         for rule in rules {
             transaction = transaction.rule(Family::Inet, &table, CHAIN, rule);
         }
         let written = transaction.commit(&mut sockets.netfilter);
+        close_aside(sockets);
         written.map_err(HallError::step("write the table", table))?;
         Ok(())
     }
