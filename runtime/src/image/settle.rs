@@ -5,6 +5,8 @@ use super::store::StoreError;
 use crate::archive::extract::{OPAQUE, Unsettled};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid, XattrFlags};
 use std::{
+    fs::Metadata,
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -26,15 +28,7 @@ pub(super) fn settle(files: &Path, unsettled: &Unsettled, below: &[PathBuf]) -> 
         });
         let Some((from, metadata)) = found else { continue };
         let to = files.join(relative);
-        let (uid, gid) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
-        rustix::fs::chownat(CWD, &to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .and_then(|()| rustix::fs::chmod(&to, Mode::from_raw_mode(metadata.mode() & 0o7777)))
-            .map_err(|errno| failed(errno.into()))?;
-        copy_xattrs(&from, &to).map_err(|errno| failed(errno.into()))?;
-        let modified = metadata.modified().map_err(failed)?;
-        fs_err::File::open(&to)
-            .and_then(|dir| dir.file().set_modified(modified))
-            .map_err(failed)?;
+        make_alike(&from, &metadata, &to).map_err(failed)?;
     }
     for (name, target) in &unsettled.links {
         let found = below
@@ -56,19 +50,19 @@ pub(super) fn settle(files: &Path, unsettled: &Unsettled, below: &[PathBuf]) -> 
         let to = files.join(name);
         fs_err::copy(&from, &to).map_err(failed)?;
         let metadata = from.symlink_metadata().map_err(failed)?;
-        let (uid, gid) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
-        rustix::fs::chownat(CWD, &to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .and_then(|()| rustix::fs::chmod(&to, Mode::from_raw_mode(metadata.mode() & 0o7777)))
-            .map_err(|errno| failed(errno.into()))?;
-        copy_xattrs(&from, &to).map_err(|errno| failed(errno.into()))?;
-        let modified = metadata.modified().map_err(failed)?;
-        fs_err::File::options()
-            .write(true)
-            .open(&to)
-            .and_then(|f| f.file().set_modified(modified))
-            .map_err(failed)?;
+        make_alike(&from, &metadata, &to).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Gives `to` the owner, mode, extended attributes and time of `from`, in the order in which they do not undo each other.
+fn make_alike(from: &Path, metadata: &Metadata, to: &Path) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
+    rustix::fs::chownat(CWD, to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chmod(to, Mode::from_raw_mode(metadata.mode() & 0o7777))?;
+    copy_xattrs(from, to)?;
+    // An owner may change times of what is open for reading, folders and files alike (utimensat(2)).
+    fs_err::File::open(to)?.file().set_modified(metadata.modified()?)
 }
 
 fn copy_xattrs(from: &Path, to: &Path) -> rustix::io::Result<()> {
