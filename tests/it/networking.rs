@@ -1,7 +1,6 @@
 //! Networks of a project as its containers see them.
 
-use crate::support::{Project, Root, can_run_containers, engines, wait_until};
-use banyan_runtime::sys::netns;
+use crate::support::{Project, Root, can_run_containers, engines, in_network, wait_until};
 use std::{
     net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket},
     time::Duration,
@@ -147,17 +146,6 @@ fn inside(project: &Project<'_>, service: &str) -> (std::fs::File, Ipv4Addr, Ipv
     )
 }
 
-/// Runs `work` on a thread in a network namespace.
-fn there<T: Send>(namespace: &std::fs::File, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            netns::enter(namespace).unwrap();
-            work()
-        });
-        thread.join().unwrap()
-    })
-}
-
 #[test]
 fn a_containers_own_name_server_is_not_disturbed_and_ipv6_reaches_neighbours() {
     if !can_run_containers() {
@@ -178,10 +166,10 @@ networks:
     let (server, v4, v6) = inside(&project, "server");
     let (client, ..) = inside(&project, "client");
     let soon = Some(Duration::from_secs(5));
-    let listening = there(&server, || UdpSocket::bind("0.0.0.0:53").unwrap());
+    let listening = in_network(&server, || UdpSocket::bind("0.0.0.0:53").unwrap());
     listening.set_read_timeout(soon).unwrap();
     // Neighbours find the container's server where it is,
-    there(&client, || {
+    in_network(&client, || {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket.send_to(b"a question", (v4, 53)).unwrap();
     });
@@ -195,8 +183,8 @@ networks:
         .unwrap();
     listening.recv(&mut bytes).unwrap_err();
 
-    let listener = there(&server, || TcpListener::bind((v6, 8000)).unwrap());
-    there(&client, || {
+    let listener = in_network(&server, || TcpListener::bind((v6, 8000)).unwrap());
+    in_network(&client, || {
         TcpStream::connect_timeout(&(v6, 8000).into(), Duration::from_secs(5)).unwrap()
     });
     listener.accept().unwrap();

@@ -1,11 +1,11 @@
 //! Published ports as another host sees them: over a link, from a network namespace of its own.
 
-use crate::support::{Project, Root, can_run_containers, wait_until};
+use crate::support::{Project, Root, can_run_containers, in_network, wait_until};
 use banyan_runtime::sys::netns;
 use std::{
     io::{Read, Write},
     net::{IpAddr, TcpStream, UdpSocket},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     process::Command,
     time::Duration,
 };
@@ -25,17 +25,6 @@ fn ip(arguments: &[&str]) {
     assert!(status.success(), "ip {arguments:?}");
 }
 
-/// Runs `work` on a thread in a network namespace.
-fn inside<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            netns::enter(namespace).unwrap();
-            work()
-        });
-        thread.join().unwrap()
-    })
-}
-
 impl Neighbour {
     fn new() -> Self {
         let made = std::thread::spawn(|| {
@@ -51,7 +40,7 @@ impl Neighbour {
         ]);
         ip(&["address", "add", &format!("{HERE}/30"), "dev", &link]);
         ip(&["link", "set", &link, "up"]);
-        inside(namespace.as_fd(), || {
+        in_network(namespace.as_fd(), || {
             ip(&["address", "add", &format!("{THERE}/30"), "dev", "eth0"]);
             ip(&["link", "set", "eth0", "up"]);
         });
@@ -60,11 +49,11 @@ impl Neighbour {
 
     /// The client's address as the page tells it; `None` without an answer.
     fn who_am_i(&self, port: u16) -> Option<IpAddr> {
-        inside(self.namespace.as_fd(), || told(HERE, port))
+        in_network(self.namespace.as_fd(), || told(HERE, port))
     }
 
     fn send(&self, port: u16, bytes: &[u8]) {
-        inside(self.namespace.as_fd(), || {
+        in_network(self.namespace.as_fd(), || {
             let socket = UdpSocket::bind((THERE, 0)).unwrap();
             socket.send_to(bytes, (HERE, port)).unwrap();
         });
@@ -159,7 +148,7 @@ fn a_relayed_port_answers_another_host_and_a_translated_one_also_shows_its_addre
         "{networks:#}"
     );
     let container = std::fs::File::open(format!("/proc/{pid}/ns/net")).unwrap();
-    let listening = inside(container.as_fd(), || UdpSocket::bind(("0.0.0.0", 7000)).unwrap());
+    let listening = in_network(container.as_fd(), || UdpSocket::bind(("0.0.0.0", 7000)).unwrap());
     listening.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     neighbour.send(udp, b"hello");
     let mut bytes = [0; 16];

@@ -12,6 +12,7 @@ pub(crate) mod victims;
 
 use std::{
     fs,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -299,4 +300,15 @@ pub(crate) fn free_port() -> u16 {
         .local_addr()
         .unwrap()
         .port()
+}
+
+/// Runs `work` on a thread in a network namespace.
+pub(crate) fn in_network<T: Send>(namespace: impl AsFd + Send, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            banyan_runtime::sys::netns::enter(namespace).unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    })
 }
