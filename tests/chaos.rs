@@ -207,6 +207,27 @@ fn start(project: &Project<'_>, arguments: &[&str]) -> Child {
     command.spawn().unwrap()
 }
 
+/// Processes that shims of a root's engines are copied from, and copies that wait for work: they hold nothing of the root yet.
+fn nurseries_of(root: &Root) -> Vec<String> {
+    let children = |engine: &String| {
+        let threads = std::fs::read_dir(format!("/proc/{engine}/task"));
+        let lists = threads.into_iter().flatten().flatten();
+        let lists = lists.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        lists.collect::<Vec<_>>().join(" ")
+    };
+    let engines = processes_of(root, "engine");
+    let shims = processes_of(root, "banyan-shim");
+    let all = engines.iter().map(children).collect::<Vec<_>>().join(" ");
+    all.split_whitespace()
+        .map(str::to_owned)
+        .filter(|pid| !shims.contains(pid))
+        .filter(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|command| command.starts_with("banyan-shim"))
+        })
+        .collect()
+}
+
 /// Waits, kills, and waits for the command line's end.
 fn strike(root: &Root, victim: Victim, cli: &mut Child, after: Duration, random: &mut Random) {
     std::thread::park_timeout(after);
@@ -217,7 +238,11 @@ fn strike(root: &Root, victim: Victim, cli: &mut Child, after: Duration, random:
     };
     let victims: Vec<String> = match victim {
         Victim::Engine => processes_of(root, "engine"),
-        Victim::Shim => one_of(processes_of(root, "banyan-shim")).into_iter().collect(),
+        Victim::Shim => {
+            let mut all = processes_of(root, "banyan-shim");
+            all.extend(nurseries_of(root));
+            one_of(all).into_iter().collect()
+        }
         Victim::Cli => vec![cli.id().to_string()],
         Victim::EngineAndShims => {
             let mut all = processes_of(root, "engine");

@@ -85,7 +85,7 @@ fn a_thousand_containers_leave_nothing_and_cost_the_same() {
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
     std::os::unix::fs::symlink("busybox", root.join("bin/true")).unwrap();
-    let launcher = Launcher::new(Path::new(BANYAN)).unwrap();
+    let launcher = Launcher::for_many(Path::new(BANYAN)).unwrap();
     let mut times = Vec::new();
     let mut before = (0, 0);
     for round in 0..ROUNDS {
@@ -134,6 +134,7 @@ fn a_thousand_containers_leave_nothing_and_cost_the_same() {
         after.0
     );
     assert_eq!(after.1, before.1, "descriptors");
+    launcher.rest();
     assert_eq!(children(), "", "processes of ours");
     assert_eq!(count(place.path().join("state").to_str().unwrap()), 0);
     assert_eq!(count(place.path().join("run").to_str().unwrap()), 0);

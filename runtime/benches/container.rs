@@ -285,7 +285,7 @@ impl Bench {
         for applet in ["true", "sleep"] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
-        let launcher = Launcher::new(&program).unwrap();
+        let launcher = Launcher::for_many(&program).unwrap();
         let bench = Self {
             place: place.to_path_buf(),
             program,

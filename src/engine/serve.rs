@@ -159,7 +159,7 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
     let engine = Arc::new(Engine {
         roots: roots.clone(),
         name: project.clone(),
-        launcher: Launcher::new(Path::new("/proc/self/exe")).map_err(io::Error::other)?,
+        launcher: Launcher::for_many(Path::new("/proc/self/exe")).map_err(io::Error::other)?,
         store: Store::open(&roots.images()).map_err(io::Error::other)?,
         volumes: Volumes::new(roots),
         networks: Arc::new(Networks::new(roots, project)),
@@ -185,6 +185,7 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
                 let (stream, _) = accepted?;
                 let (engine, clients, left) = (engine.clone(), clients.clone(), left.clone());
                 clients.fetch_add(1, Ordering::SeqCst);
+                engine.launcher.expect_many();
                 tokio::spawn(async move {
                     if let Err(error) = client(&engine, stream).await {
                         tracing::debug!(%error, "a client went away");
@@ -192,7 +193,7 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
                     let last = clients.fetch_sub(1, Ordering::SeqCst) == 1;
                     left.notify_one();
                     if last {
-                        give_memory_back().await;
+                        give_memory_back(&engine).await;
                     }
                 });
             }
@@ -205,8 +206,10 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
 
 /// What an operation used and an engine that only watches does not need goes back to the kernel. Not before everybody
 /// who waited has been answered.
-async fn give_memory_back() {
-    let given = tokio::task::spawn_blocking(|| {
+async fn give_memory_back(engine: &Arc<Engine>) {
+    let engine = engine.clone();
+    let given = tokio::task::spawn_blocking(move || {
+        engine.launcher.rest();
         banyan_runtime::sys::heap::trim();
         banyan_runtime::sys::heap::forget_code();
     });

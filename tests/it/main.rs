@@ -42,6 +42,7 @@ mod system;
 mod terminal;
 mod up;
 mod watch;
+mod zygote;
 
 /// A file that is not listed above would silently not be run.
 #[test]

@@ -368,24 +368,35 @@ fn make(path: &Path) -> Result<(), CgroupError> {
 }
 
 /// A new v1 cpuset allows nothing until it is told (cpusets.rst, 2.1); it gets what its parent has, and parents that
-/// nobody told either get theirs first.
+/// nobody told either get theirs first. One that was told keeps what it has.
 fn inherit_cpuset(path: &Path) -> Result<(), CgroupError> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let read = |path: PathBuf| {
-            std::fs::read_to_string(&path)
-                .map(|text| text.trim().to_owned())
-                .map_err(|cause| CgroupError::Read { path, cause })
-        };
-        if !read(path.join(file))?.is_empty() {
-            continue;
-        }
-        let Some(parent) = path.parent().filter(|parent| parent.join(file).exists()) else {
-            continue;
-        };
-        inherit_cpuset(parent)?;
-        put(&path.join(file), &read(parent.join(file))?)?;
+        inherit(path, file)?;
     }
     Ok(())
+}
+
+/// What the file of this cgroup says, after its parents told it if nobody had; empty above the top.
+fn inherit(path: &Path, file: &str) -> Result<String, CgroupError> {
+    let own = path.join(file);
+    let text = match std::fs::read_to_string(&own) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        result => result.map_err(|cause| CgroupError::Read {
+            path: own.clone(),
+            cause,
+        })?,
+    };
+    if !text.trim().is_empty() {
+        return Ok(text.trim().to_owned());
+    }
+    let above = match path.parent() {
+        Some(parent) => inherit(parent, file)?,
+        None => String::new(),
+    };
+    if !above.is_empty() {
+        put(&own, &above)?;
+    }
+    Ok(above)
 }
 
 /// Hands the controllers down to `path`'s level on v2: `+name` in every `cgroup.subtree_control` above it.
@@ -418,31 +429,48 @@ fn enable_controllers(path: &Path) -> Result<(), CgroupError> {
 }
 
 fn apply(directory: &Path, writes: &[v1::Write]) -> Result<(), CgroupError> {
+    // Lists take one entry a write, and come one after the other: each file is opened once.
+    let mut last: Option<(&str, std::fs::File)> = None;
     for write in writes {
-        match put(&directory.join(&write.file), &write.value) {
-            Err(CgroupError::Write { cause, .. })
+        let path = directory.join(&write.file);
+        let file = match last.take().filter(|(name, _)| *name == write.file) {
+            Some((_, file)) => Ok(file),
+            None => open(&path),
+        };
+        let written = file.and_then(|mut file| {
+            io::Write::write_all(&mut file, write.value.as_bytes())?;
+            last = Some((&write.file, file));
+            Ok(())
+        });
+        match written {
+            Err(cause)
                 if write.optional
                     && matches!(
                         cause.kind(),
                         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
                     ) => {}
-            result => result?,
+            result => result.map_err(|cause| CgroupError::Write {
+                path,
+                value: write.value.clone(),
+                cause,
+            })?,
         }
     }
     Ok(())
 }
 
 fn put(path: &Path, value: &str) -> Result<(), CgroupError> {
-    // No O_CREAT: in a cgroup directory a missing file is a missing feature.
-    let written = std::fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
+    let written = open(path).and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()));
     written.map_err(|cause| CgroupError::Write {
         path: path.to_path_buf(),
         value: value.to_owned(),
         cause,
     })
+}
+
+/// No `O_CREAT`: in a cgroup directory a missing file is a missing feature.
+fn open(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).open(path)
 }
 
 fn remove_tree(path: &Path) -> rustix::io::Result<()> {

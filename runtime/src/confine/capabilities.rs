@@ -179,13 +179,14 @@ fn parse_all(names: &[String]) -> Result<BTreeSet<u64>, UnknownCapability> {
         .collect()
 }
 
-/// What this process may give at most: its bounding set.
+/// Which of these this process may give: they are in its bounding set.
 ///
 /// # Errors
 /// As prctl(2).
-pub(crate) fn possible() -> io::Result<u64> {
+pub(crate) fn possible(wanted: &Capabilities) -> io::Result<u64> {
+    let wanted = wanted.bounding | wanted.permitted | wanted.inheritable | wanted.effective | wanted.ambient;
     let mut set = 0;
-    for number in 0..NAMES.len() {
+    for number in (0..NAMES.len()).filter(|number| wanted & (1 << number) != 0) {
         let one = CapabilitySet::from_bits_retain(1 << number);
         match rustix::thread::capability_is_in_bounding_set(one) {
             Ok(true) => set |= 1 << number,

@@ -89,6 +89,7 @@ impl Launcher {
 
     /// Everything before the first process: files, cgroups.
     fn prepare(&self, settings: &Settings, dir: &ContainerDir, cgroup: &Cgroup) -> Result<Task, LaunchError> {
+        super::launcher::prepare(dir)?;
         super::launcher::write_files(settings, dir, cgroup)?;
         let rules = super::launcher::rules_of(settings)?;
         cgroup.create(&settings.resources, rules.as_deref())?;

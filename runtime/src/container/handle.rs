@@ -2,13 +2,14 @@
 
 use super::{
     Activity, ContainerDir, ContainerError, Exit, LaunchError, Settings, TerminalSize,
-    launcher::write_visible, paths, record::Identified,
+    launcher::write_visible, paths,
 };
 use crate::{
     cgroup::{Cgroup, Resources, Stats},
     process::{
         launch::Started,
         message::{self, Hello, Reply, Request},
+        nursery::Offspring,
     },
     sys::pidfd,
 };
@@ -42,7 +43,7 @@ pub struct Container<Stage> {
     pub(super) pidfd: OwnedFd,
     pub(super) socket: OwnedFd,
     /// When it is our child.
-    pub(super) shim: Option<std::process::Child>,
+    pub(super) shim: Option<Offspring>,
     stage: PhantomData<Stage>,
 }
 
@@ -210,7 +211,7 @@ impl<Stage> Container<Stage> {
 
     fn reap_shim(&mut self) {
         if let Some(mut shim) = self.shim.take() {
-            let _ = shim.wait();
+            shim.wait();
         }
     }
 
@@ -357,15 +358,12 @@ impl Container<Created> {
         dir: ContainerDir,
         cgroup: Cgroup,
         hello: Hello,
+        pidfd: OwnedFd,
         started: Started,
-    ) -> Result<Self, LaunchError> {
-        let opened = Identified::of(hello.pid)
-            .ok()
-            .and_then(Identified::open)
-            .ok_or(LaunchError::Ended)?;
-        let mut container = Self::assemble(dir, cgroup, hello, opened, started.socket);
+    ) -> Self {
+        let mut container = Self::assemble(dir, cgroup, hello, pidfd, started.socket);
         container.shim = Some(started.shim);
-        Ok(container)
+        container
     }
 
     /// Lifts the barrier; returns when its program was executed.

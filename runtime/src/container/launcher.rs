@@ -13,12 +13,13 @@ use crate::{
     namespace::{IdRange, Namespace},
     process::{
         LaunchMaterial,
-        launch::{Binary, start_shim},
-        message::{Adoption, Plan},
+        launch::{Binary, Started, start_shim},
+        message::{Adoption, Hello, Plan},
+        nursery::Nursery,
     },
     rootfs,
 };
-use rustix::fs::MemfdFlags;
+use rustix::{fs::MemfdFlags, pipe::PipeFlags};
 use serde::{Deserialize, Serialize};
 use std::{
     io::{Seek, Write},
@@ -32,6 +33,8 @@ pub struct Launcher {
     pub(super) binary: Binary,
     pub(super) layout: Layout,
     compiled: Compiled,
+    /// Where shims are copied from; `None`: each is started.
+    nursery: Option<Nursery>,
 }
 
 /// What goes to a container beside its settings and is never written to disk.
@@ -82,7 +85,43 @@ impl Launcher {
             binary: Binary::new(&executable),
             layout: Layout::detect()?,
             compiled: Compiled::default(),
+            nursery: None,
         })
+    }
+
+    /// The same for somebody who makes many containers: their shims are copied from one small process that is started
+    /// here, instead of being started each. It ends with this value, or when it is told to [`rest`](Self::rest).
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when the process cannot be started.
+    pub fn for_many(executable: &Path) -> Result<Self, LaunchError> {
+        let (launcher, nursery) = (Self::new(executable)?, Nursery::default());
+        nursery.expect();
+        nursery
+            .prepare(&launcher.binary)
+            .map_err(|cause| LaunchError::Spawn {
+                program: launcher.binary.path.clone(),
+                cause,
+            })?;
+        Ok(Self {
+            nursery: Some(nursery),
+            ..launcher
+        })
+    }
+
+    /// Containers will be made soon, after a [`rest`](Self::rest): the first one starts what they are copied from.
+    pub fn expect_many(&self) {
+        if let Some(nursery) = &self.nursery {
+            nursery.expect();
+        }
+    }
+
+    /// Containers will be rare for a while: gives memory back. Each starts its own shim until many are
+    /// [expected](Self::expect_many) again.
+    pub fn rest(&self) {
+        if let Some(nursery) = &self.nursery {
+            nursery.rest();
+        }
     }
 
     /// Creates a container up to the barrier: all its namespaces, mounts and limits exist, its program does not run.
@@ -97,34 +136,74 @@ impl Launcher {
         extras: Extras,
     ) -> Result<Container<Created>, LaunchError> {
         check(settings)?;
-        // The new process loads while we prepare the rest.
-        let started = start_shim(&self.binary)?;
+        match self.try_create(settings, dir, &extras, self.nursery.as_ref()) {
+            // The zygote was killed before it made a shim, or the shim while it waited for work.
+            Err((LaunchError::ShimLost, false)) => self.try_create(settings, dir, &extras, None),
+            Err((LaunchError::Talk(cause), _)) if cause.kind() == std::io::ErrorKind::BrokenPipe => {
+                self.try_create(settings, dir, &extras, None)
+            }
+            result => result,
+        }
+        .map_err(|(error, _)| error)
+    }
+
+    /// The error comes with whether there was a shim.
+    fn try_create(
+        &self,
+        settings: &Settings,
+        dir: &ContainerDir,
+        extras: &Extras,
+        nursery: Option<&Nursery>,
+    ) -> Result<Container<Created>, (LaunchError, bool)> {
+        // The new process begins while we prepare the rest.
+        let mut started = start_shim(&self.binary, nursery).map_err(|error| (error, false))?;
         let cgroup = cgroup_of(&self.layout, settings);
-        write_files(settings, dir, &cgroup)?;
-        let rules = rules_of(settings)?;
-        cgroup.create(&settings.resources, rules.as_deref())?;
-        let (seccomp, sets) = (&settings.confinement.seccomp, &settings.process.capabilities);
-        let ordered = self.plan(settings, dir, &cgroup, &extras).and_then(|mut plan| {
-            // A profile that cannot be used is init's to tell.
-            plan.filter = self.compiled.get(seccomp, sets).ok();
-            let grants = grants_file(&extras.grants)?;
-            let material = LaunchMaterial {
-                engine: extras.engine,
-                grants,
-                keep: extras.keep,
-            };
-            started.order(plan, &material)
-        });
-        match ordered {
-            Ok(hello) => Container::created(dir.clone(), cgroup, hello, started),
-            Err(error) => {
-                let mut shim = started.shim;
-                drop(started.socket);
-                let _ = shim.wait();
+        match self.order(settings, dir, extras, &cgroup, &mut started) {
+            Ok((hello, Some(pidfd))) => {
+                if let Some(nursery) = nursery {
+                    // For the next one, while this one is connected and started; without it that only takes longer.
+                    let _ = nursery.prepare(&self.binary);
+                }
+                Ok(Container::created(dir.clone(), cgroup, hello, pidfd, started))
+            }
+            failed => {
+                let was_there = started.give_up();
                 let _ = cgroup.remove();
-                Err(error)
+                Err((failed.err().unwrap_or(LaunchError::ShimLost), was_there))
             }
         }
+    }
+
+    /// Everything the shim needs. While it clones init, files and cgroups are made, for which init waits at the gate: before
+    /// the record is written, nothing exists that would not end by itself should everything be killed.
+    fn order(
+        &self,
+        settings: &Settings,
+        dir: &ContainerDir,
+        extras: &Extras,
+        cgroup: &Cgroup,
+        started: &mut Started,
+    ) -> Result<(Hello, Option<OwnedFd>), LaunchError> {
+        prepare(dir)?;
+        let rules = rules_of(settings)?;
+        let mut plan = self.plan(settings, dir, cgroup, extras)?;
+        // A profile that cannot be used is init's to tell.
+        let (seccomp, sets) = (&settings.confinement.seccomp, &settings.process.capabilities);
+        plan.filter = self.compiled.get(seccomp, sets).ok();
+        let grants = grants_file(&extras.grants)?;
+        let (theirs, gate) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| LaunchError::Talk(errno.into()))?;
+        let material = LaunchMaterial {
+            gate: &theirs,
+            engine: extras.engine.as_ref(),
+            grants: grants.as_ref(),
+            keep: &extras.keep,
+        };
+        started.order(plan, &material)?;
+        write_files(settings, dir, cgroup)?;
+        cgroup.create(&settings.resources, rules.as_deref())?;
+        rustix::io::write(&gate, b"1").map_err(|errno| LaunchError::Talk(errno.into()))?;
+        started.created()
     }
 
     /// Gives a running container whose shim was killed ([`super::Found::Orphaned`]) a new one: its output goes on to its
@@ -147,7 +226,7 @@ impl Launcher {
             revive: None,
             ..self.plan(&settings, dir, &record.cgroup, &Extras::default())?
         };
-        let started = start_shim(&self.binary)?;
+        let mut started = start_shim(&self.binary, None)?;
         let adoption = Adoption {
             plan,
             pid: container.pid,
@@ -163,9 +242,7 @@ impl Launcher {
                 started,
             )),
             Err(error) => {
-                let mut shim = started.shim;
-                drop(started.socket);
-                let _ = shim.wait();
+                started.give_up();
                 Err(error)
             }
         }
@@ -243,15 +320,24 @@ fn cgroup_name(settings: &Settings) -> String {
     }
 }
 
+/// Makes its directories; what an earlier run left in them of its end goes.
+pub(super) fn prepare(dir: &ContainerDir) -> Result<(), LaunchError> {
+    dir.prepare().map_err(|cause| LaunchError::Write {
+        path: dir.state.clone(),
+        cause,
+    })?;
+    let _ = std::fs::remove_file(paths::exit(&dir.state));
+    let _ = std::fs::remove_file(paths::lifted(&dir.run));
+    Ok(())
+}
+
+/// What must be there before anything of the container is: should everything be killed, it can be found and removed.
 pub(super) fn write_files(
     settings: &Settings,
     dir: &ContainerDir,
     cgroup: &Cgroup,
 ) -> Result<(), LaunchError> {
     let fail = |path: PathBuf| move |cause| LaunchError::Write { path, cause };
-    dir.prepare().map_err(fail(dir.state.clone()))?;
-    let _ = std::fs::remove_file(paths::exit(&dir.state));
-    let _ = std::fs::remove_file(paths::lifted(&dir.run));
     let text = serde_json::to_vec(settings)
         .map_err(std::io::Error::from)
         .map_err(fail(paths::settings(&dir.state)))?;

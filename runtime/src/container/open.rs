@@ -104,7 +104,9 @@ pub fn give_up(dir: &ContainerDir) -> Result<(), ContainerError> {
     let Some(mut record) = read_record(dir)? else {
         return Ok(());
     };
-    end_processes(dir, &record, true)?;
+    if let Some(shim) = end_processes(dir, &record, true)? {
+        wait_gone(&shim)?;
+    }
     record.cgroup.remove()?;
     record.processes = None;
     record.write(&dir.state).map_err(ContainerError::Wait)
@@ -117,22 +119,30 @@ pub fn give_up(dir: &ContainerDir) -> Result<(), ContainerError> {
 /// `StillRunning` unless `force`, which kills it first. All parts are tried; the first failure is told.
 pub fn remove(dir: &ContainerDir, force: bool) -> Result<(), ContainerError> {
     let record = read_record(dir).unwrap_or(None);
+    let mut dying = None;
     if let Some(record) = &record {
-        end_processes(dir, record, force)?;
+        dying = end_processes(dir, record, force)?;
         record.cgroup.remove()?;
     }
     let run = remove_directory(&dir.run);
     let state = remove_directory(&dir.state);
+    if let Some(shim) = dying {
+        wait_gone(&shim)?;
+    }
     run.and(state)
 }
 
-/// Makes sure that neither the container nor its shim is left.
-fn end_processes(dir: &ContainerDir, record: &Record, force: bool) -> Result<(), ContainerError> {
+/// Makes sure that the container is not left, and that its shim is not or does nothing more: it is dying then.
+fn end_processes(
+    dir: &ContainerDir,
+    record: &Record,
+    force: bool,
+) -> Result<Option<OwnedFd>, ContainerError> {
     let Some((container, shim)) = record.processes else {
-        return Ok(());
+        return Ok(None);
     };
     if boot_id().is_ok_and(|boot| boot != record.boot) {
-        return Ok(());
+        return Ok(None);
     }
     if let Some(pidfd) = container.open() {
         if !force {
@@ -149,17 +159,25 @@ fn end_processes(dir: &ContainerDir, record: &Record, force: bool) -> Result<(),
             wait_until_recorded(&socket);
         }
     }
-    let shim = shim.open();
-    if let (Some(pidfd), Some(_)) = (&shim, Exit::read(&dir.state)) {
+    let Some(shim) = shim.open() else {
+        return Ok(None);
+    };
+    if Exit::read(&dir.state).is_some() {
         // The end is recorded and told: what is left to it is to write the record to the disk, for nobody.
-        let _ = pidfd::signal(pidfd, libc::SIGKILL);
+        let _ = pidfd::signal(&shim, libc::SIGKILL);
+        return Ok(Some(shim));
     }
-    if let Some(pidfd) = shim
-        && !pidfd::wait_end(&pidfd, 10_000).map_err(ContainerError::Wait)?
-    {
-        return Err(ContainerError::StillRunning);
+    wait_gone(&shim)?;
+    Ok(None)
+}
+
+/// Waits for the end of a process that is ending.
+fn wait_gone(process: &OwnedFd) -> Result<(), ContainerError> {
+    if pidfd::wait_end(process, 10_000).map_err(ContainerError::Wait)? {
+        Ok(())
+    } else {
+        Err(ContainerError::StillRunning)
     }
-    Ok(())
 }
 
 /// Waits until a shim has recorded its container's end, or is gone, at most ten seconds.

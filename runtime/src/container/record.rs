@@ -7,7 +7,7 @@ use crate::{
 };
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{io, os::fd::OwnedFd, path::Path, sync::OnceLock};
 
 /// A process, named so that a later process with the same number is not taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ impl Record {
     pub(crate) fn planned(id: &str, cgroup: &Cgroup) -> io::Result<Self> {
         Ok(Self {
             id: id.to_owned(),
-            boot: boot_id()?,
+            boot: boot_id()?.to_owned(),
             processes: None,
             cgroup: cgroup.clone(),
             keep: Vec::new(),
@@ -100,9 +100,12 @@ fn start_time(pid: i32) -> io::Result<u64> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Which boot of this machine this is.
-pub(crate) fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+/// Which boot of this machine this is. Read once: no process sees two.
+pub(crate) fn boot_id() -> io::Result<&'static str> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT.get() {
+        return Ok(known);
+    }
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(BOOT.get_or_init(|| text.trim().to_owned()))
 }

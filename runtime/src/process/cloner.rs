@@ -70,6 +70,7 @@ fn make(task: &Task, descriptors: Vec<OwnedFd>, caller: &OwnedFd) -> Result<(), 
     let mut next = || descriptors.next().ok_or(Errno::BADF).at(Step::Prepare, "streams");
     let inherited = Inherited {
         channel: next()?,
+        gate: None,
         listener: Some(next()?),
         input: Some(next()?),
         output: Some((next()?, next()?)),

@@ -52,7 +52,7 @@ fn confine(confined: &Confined<'_>) -> Result<(), Failure> {
         schedule(exact)?;
     }
     rustix::process::umask(Mode::from_raw_mode(process.umask));
-    let possible = capabilities::possible().at(Step::Capabilities, &process.user)?;
+    let possible = capabilities::possible(&process.capabilities).at(Step::Capabilities, &process.user)?;
     let sets = process.capabilities.limited_to(possible);
     capabilities::before_changing_user(&sets).at(Step::Capabilities, &process.user)?;
     if process.no_new_privileges {

@@ -15,7 +15,7 @@ use super::{
     bundled,
     confinement::{Confined, become_program, check_program, set_limits},
     message::{self, InitMessage, Plan},
-    reaper, stdio,
+    reaper, shim, stdio,
     user::{self, Identity},
 };
 use crate::{
@@ -42,6 +42,8 @@ use std::{
 pub(super) struct Inherited {
     /// To the shim.
     pub(super) channel: OwnedFd,
+    /// Opens when the cgroups are made; `None`: they are.
+    pub(super) gate: Option<OwnedFd>,
     /// No shim stays: whoever connects here lifts the barrier.
     pub(super) listener: Option<OwnedFd>,
     /// The container's ends of its standard streams; `None` with a terminal. Input may be absent.
@@ -64,6 +66,9 @@ pub(super) fn run(plan: &Plan, mut inherited: Inherited) -> ! {
 
 fn launch(plan: &Plan, inherited: &mut Inherited) -> Result<std::convert::Infallible, Failure> {
     rustix::process::setsid().at(Step::Prepare, &plan.id)?;
+    if let Some(gate) = inherited.gate.take() {
+        shim::pass(&gate).at(Step::JoinCgroup, &plan.id)?;
+    }
     let settings = read_settings(plan)?;
     enter_namespaces(plan, &settings, &inherited.channel)?;
     let tree = mount_everything(plan, &settings, inherited.grants.take())?;

@@ -1,10 +1,13 @@
 //! The launcher's side: starting a shim from a process that may have many threads.
 //!
-//! The caller never forks: the shim is spawned (posix_spawn(3) inside std), and everything it needs goes through a
-//! socket that is its standard input. The program it runs is a read-only detached copy of our own binary's mount, so
-//! that no container can write the binary through `/proc/PID/exe` (CVE-2019-5736).
+//! The caller never forks: the shim is spawned (posix_spawn(3) inside std), or copied from a [`super::zygote`] that was,
+//! and everything it needs goes through a socket. The program it runs is a read-only detached copy of our own binary's
+//! mount, so that no container can write the binary through `/proc/PID/exe` (CVE-2019-5736).
 
-use super::message::{self, Adoption, Plan, Reply, Request};
+use super::{
+    message::{self, Adoption, Hello, Plan, Reply, Request},
+    nursery::{Nursery, Offspring},
+};
 use crate::{
     container::LaunchError,
     rootfs::inside::clone_tree,
@@ -30,11 +33,13 @@ pub(crate) struct Binary {
 }
 
 /// Descriptors handed to a shim.
-#[derive(Debug, Default)]
-pub(crate) struct LaunchMaterial {
-    pub(crate) engine: Option<OwnedFd>,
-    pub(crate) grants: Option<OwnedFd>,
-    pub(crate) keep: Vec<OwnedFd>,
+#[derive(Debug)]
+pub(crate) struct LaunchMaterial<'a> {
+    /// The container's processes go on when something is written to the other end, and end when that is closed.
+    pub(crate) gate: &'a OwnedFd,
+    pub(crate) engine: Option<&'a OwnedFd>,
+    pub(crate) grants: Option<&'a OwnedFd>,
+    pub(crate) keep: &'a [OwnedFd],
 }
 
 impl Binary {
@@ -45,8 +50,7 @@ impl Binary {
         }
     }
 
-    /// Starts the binary in a role; `socket` becomes its standard input. Its process id is the child's; it is reaped
-    /// by whoever waits for the handle, or by [`reap`].
+    /// Starts the binary in a role; `socket` becomes its standard input.
     pub(crate) fn spawn(&self, role: &str, socket: OwnedFd) -> io::Result<std::process::Child> {
         let program = match &self.sealed {
             Some(fd) => PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())),
@@ -74,53 +78,84 @@ fn seal(path: &Path) -> io::Result<OwnedFd> {
     Ok(copy)
 }
 
-/// A shim that was just started and knows its plan.
+/// A shim that was just started.
 #[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) socket: OwnedFd,
-    pub(crate) shim: std::process::Child,
+    pub(crate) shim: Offspring,
 }
 
-/// Starts the shim. It begins to work only when [`Started::order`] sends the plan, so the caller can prepare cgroups
-/// while the new process is loading.
-pub(crate) fn start_shim(binary: &Binary) -> Result<Started, LaunchError> {
+/// Starts the shim. It begins to work only when [`Started::order`] sends the plan, so the caller can go on meanwhile.
+pub(crate) fn start_shim(binary: &Binary, nursery: Option<&Nursery>) -> Result<Started, LaunchError> {
     let fail = |cause| LaunchError::Spawn {
         program: binary.path.clone(),
         cause,
     };
-    let (ours, theirs) = message::pair().map_err(fail)?;
-    let shim = binary.spawn(crate::role::SHIM, theirs).map_err(fail)?;
-    Ok(Started { socket: ours, shim })
+    let copied = nursery
+        .map(|nursery| nursery.shim(binary))
+        .transpose()
+        .map_err(fail)?;
+    if let Some(socket) = copied.flatten() {
+        return Ok(Started {
+            socket,
+            shim: Offspring::default(),
+        });
+    }
+    let (socket, theirs) = message::pair().map_err(fail)?;
+    let shim = binary.spawn(crate::role::SHIM, theirs).map_err(fail)?.into();
+    Ok(Started { socket, shim })
 }
 
 impl Started {
-    /// Sends the plan and waits until the container stands at the barrier.
-    pub(crate) fn order(&self, plan: Plan, material: &LaunchMaterial) -> Result<message::Hello, LaunchError> {
-        let descriptors: Vec<BorrowedFd<'_>> = material
-            .engine
-            .iter()
-            .chain(&material.grants)
-            .chain(&material.keep)
+    /// Sends the plan of a container.
+    pub(crate) fn order(&self, plan: Plan, material: &LaunchMaterial<'_>) -> Result<(), LaunchError> {
+        let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(material.gate)
+            .chain(material.engine)
+            .chain(material.grants)
+            .chain(material.keep)
             .map(AsFd::as_fd)
             .collect();
-        self.ask(&Request::Launch(Box::new(plan)), &descriptors)
+        message::send(&self.socket, &Request::Launch(Box::new(plan)), &descriptors).map_err(LaunchError::Talk)
     }
 
     /// Hands a running container over and waits until the shim has it.
     pub(crate) fn adopt(
-        &self,
+        &mut self,
         adoption: Adoption,
         container: BorrowedFd<'_>,
-    ) -> Result<message::Hello, LaunchError> {
-        self.ask(&Request::Adopt(Box::new(adoption)), &[container])
+    ) -> Result<Hello, LaunchError> {
+        let request = Request::Adopt(Box::new(adoption));
+        message::send(&self.socket, &request, &[container]).map_err(LaunchError::Talk)?;
+        self.created().map(|(hello, _)| hello)
     }
 
-    fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<message::Hello, LaunchError> {
-        message::send(&self.socket, request, descriptors).map_err(LaunchError::Talk)?;
-        match message::receive::<Reply>(&self.socket).map_err(LaunchError::Talk)? {
-            Some((Reply::Created(hello), _)) => Ok(hello),
-            Some((Reply::Failed(failure), _)) => Err(LaunchError::Inside(failure)),
-            _ => Err(LaunchError::ShimLost),
+    /// Waits until the container stands at the barrier (or was taken over); gives its pidfd if that came along.
+    pub(crate) fn created(&mut self) -> Result<(Hello, Option<OwnedFd>), LaunchError> {
+        let mut result = None;
+        while result.is_none() || !self.shim.is_known() {
+            match message::receive::<Reply>(&self.socket).map_err(LaunchError::Talk)? {
+                Some((Reply::Born { pid }, _)) => self.shim = Offspring::of(pid),
+                Some((Reply::Created(hello), descriptors)) => {
+                    result = Some(Ok((hello, descriptors.into_iter().next())));
+                }
+                Some((Reply::Failed(failure), _)) => result = Some(Err(LaunchError::Inside(failure))),
+                Some(_) => {}
+                None => break,
+            }
         }
+        result.unwrap_or(Err(LaunchError::ShimLost))
+    }
+
+    /// Ends a shim whose container was not created, and reaps it; false when there never was one.
+    pub(crate) fn give_up(mut self) -> bool {
+        if !self.shim.is_known() {
+            // A zygote names its offspring whatever becomes of it.
+            let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
+            let _ = self.created();
+        }
+        drop(self.socket);
+        let was_there = self.shim.is_known();
+        self.shim.wait();
+        was_there
     }
 }

@@ -21,7 +21,7 @@ const LARGEST: usize = 64 << 10;
 
 /// What the shim must know; everything else is init's, which reads the settings itself.
 ///
-/// Descriptors sent along, in this order: the engine's pidfd (when `revive` is there), the granted files (when
+/// Descriptors sent along, in this order: the gate, the engine's pidfd (when `revive` is there), the granted files (when
 /// `grants`), then those to keep.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Plan {
@@ -77,6 +77,10 @@ pub(crate) enum Request {
     Launch(Box<Plan>),
     /// Take over a running container whose shim was killed (first message on the inherited socket).
     Adopt(Box<Adoption>),
+    /// Be a zygote (first message on the inherited socket).
+    Zygote,
+    /// To a zygote: copy yourself; the copy is a shim, whose own socket comes along.
+    Fork,
     /// Lift the barrier.
     Start,
     /// Give me a way to write to its standard input (or its terminal).
@@ -96,7 +100,9 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     /// First message to whoever connects.
     Hello(Hello),
-    /// The container waits at the barrier.
+    /// From a zygote, on the new shim's socket: its process id. May come after what the shim says itself.
+    Born { pid: i32 },
+    /// The container waits at the barrier; its pidfd comes along.
     Created(Hello),
     /// Launch or start failed; the shim ends.
     Failed(Failure),
@@ -177,8 +183,8 @@ fn receive_with<T: DeserializeOwned>(
             flags | RecvFlags::PEEK | RecvFlags::TRUNC,
         ) {
             Ok((_, length)) => break length.min(LARGEST),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+            // The other end was killed with unread messages, which is told once; what it had sent is still to be read.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             Err(errno) => return Err(errno.into()),
         }
     };

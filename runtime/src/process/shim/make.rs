@@ -37,6 +37,17 @@ fn is_gone(socket: BorrowedFd<'_>) -> bool {
     poll(&mut list, Some(&now)).is_ok() && list[0].revents().contains(PollFlags::HUP)
 }
 
+/// Waits until the launcher has made the cgroups; `EPIPE` when it could not, and has said why itself.
+pub(in crate::process) fn pass(gate: &OwnedFd) -> rustix::io::Result<()> {
+    loop {
+        match rustix::io::read(gate, &mut [0_u8; 1][..]) {
+            Ok(0) => return Err(Errno::PIPE),
+            Err(Errno::INTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
 impl Shim {
     pub(super) fn launch(
         mut plan: Plan,
@@ -44,6 +55,10 @@ impl Shim {
         launcher: BorrowedFd<'_>,
     ) -> Result<Self, Failure> {
         let mut descriptors = descriptors.into_iter();
+        let gate = descriptors
+            .next()
+            .ok_or(Errno::BADF)
+            .at(Step::Prepare, LAUNCHER)?;
         let engine = if plan.revive.is_some() {
             descriptors.next()
         } else {
@@ -54,7 +69,15 @@ impl Shim {
         let log = Writer::open(&paths::log(&plan.state), &plan.log).at(Step::Log, plan.state.display())?;
         let listener = listen(&plan.run)?;
         let (channel, theirs) = message::pair().at(Step::Prepare, "channel")?;
-        let (inherited, outputs, input) = make_streams(&plan, theirs, grants)?;
+        let gate = if plan.cgroup.v2.is_some() {
+            // Init is born in its cgroup: that must be there.
+            pass(&gate).at(Step::Prepare, LAUNCHER)?;
+            None
+        } else {
+            Some(gate)
+        };
+        let (mut inherited, outputs, input) = make_streams(&plan, theirs, grants)?;
+        inherited.gate = gate;
         let (pid, pidfd) = clone_init(&plan, inherited)?;
         // Init has its copy.
         plan.filter = None;
@@ -78,6 +101,7 @@ impl Shim {
         };
         shim.map_ids()
             .and_then(|()| shim.wait_ready(launcher))
+            .and_then(|()| shim.record())
             .inspect_err(|_| {
                 let _ = pidfd::signal(&shim.pidfd, libc::SIGKILL);
                 let _ = pidfd::reap(shim.pidfd.as_fd(), true);
@@ -144,7 +168,7 @@ impl Shim {
         message::send(channel, &InitMessage::Mapped, &[]).at(Step::MapIds, "user namespace")
     }
 
-    /// Waits until init stands at the barrier, then records the container and tells the launcher.
+    /// Waits until init stands at the barrier and tells the launcher, which connects networks while we go on.
     pub(super) fn wait_ready(&mut self, launcher: BorrowedFd<'_>) -> Result<(), Failure> {
         let channel = self.channel.as_ref().expect("the channel is open until exec");
         match message::receive::<InitMessage>(channel).at(Step::Wait, "init")? {
@@ -161,18 +185,21 @@ impl Shim {
             // Nobody knows of this container yet: whoever comes next launches it anew, perhaps at this moment.
             return Err(Errno::PIPE).at(Step::Wait, LAUNCHER);
         }
-        let hello = self.hello();
+        // The launcher may be gone by now; the container is about to be recorded, and somebody else can start it.
+        let _ = message::send(launcher, &Reply::Created(self.hello()), &[self.pidfd.as_fd()]);
+        Ok(())
+    }
+
+    /// Records the container. It waits at the barrier meanwhile, where it ends when we do: nothing is lost before this.
+    pub(super) fn record(&self) -> Result<(), Failure> {
         let pipes = if self.terminal { &[][..] } else { &self.outputs[..] };
         let pipes = pipes
             .iter()
             .filter_map(|(pipe, _)| rustix::fs::fstat(pipe).ok().map(|status| status.st_ino))
             .collect();
-        Record::of(&hello, &self.plan, pipes)
+        Record::of(&self.hello(), &self.plan, pipes)
             .and_then(|record| record.write(&self.plan.state))
-            .at(Step::Record, self.plan.state.display())?;
-        // The launcher may be gone already; the container is recorded, and somebody else can start it.
-        let _ = message::send(launcher, &Reply::Created(hello), &[]);
-        Ok(())
+            .at(Step::Record, self.plan.state.display())
     }
 }
 
@@ -202,6 +229,7 @@ fn make_streams(plan: &Plan, channel: OwnedFd, grants: Option<OwnedFd>) -> Resul
     if plan.terminal.is_some() {
         let inherited = Inherited {
             channel,
+            gate: None,
             listener: None,
             output: None,
             input: None,
@@ -220,6 +248,7 @@ fn make_streams(plan: &Plan, channel: OwnedFd, grants: Option<OwnedFd>) -> Resul
     let outputs = vec![(out.ours, Stream::Stdout), (error.ours, Stream::Stderr)];
     let inherited = Inherited {
         channel,
+        gate: None,
         listener: None,
         output: Some((out.theirs, error.theirs)),
         input: their_input,
@@ -251,6 +280,7 @@ fn clone_init(plan: &Plan, inherited: Inherited) -> Result<(Pid, OwnedFd), Failu
         stderr,
         inherited.input.as_ref(),
         inherited.grants.as_ref(),
+        inherited.gate.as_ref(),
     ];
     let keep: Vec<_> = [Some(&inherited.channel)]
         .into_iter()

@@ -15,8 +15,12 @@ mod make;
 mod revival;
 
 pub(crate) use make::listen;
+pub(super) use make::pass;
 
-use super::message::{self, Hello, InitMessage, Plan, Reply, Request};
+use super::{
+    message::{self, Hello, InitMessage, Plan, Reply, Request},
+    zygote,
+};
 use crate::{
     container::{Exit, TerminalSize, paths},
     log::{
@@ -48,6 +52,7 @@ pub(crate) fn run(launcher: OwnedFd) -> u8 {
     // Executed through a descriptor, we would be called after its number.
     let _ = rustix::thread::set_name(c"banyan-shim");
     let made = match message::receive::<Request>(&launcher) {
+        Ok(Some((Request::Zygote, _))) => return zygote::run(launcher),
         Ok(Some((Request::Launch(plan), descriptors))) => Shim::launch(*plan, descriptors, launcher.as_fd()),
         Ok(Some((Request::Adopt(adoption), descriptors))) => {
             Shim::adopt(*adoption, descriptors, launcher.as_fd())
@@ -258,7 +263,7 @@ impl Shim {
             let _ = message::send(client, reply, descriptors);
         };
         match request {
-            Request::Launch(_) | Request::Adopt(_) => {}
+            Request::Launch(_) | Request::Adopt(_) | Request::Zygote | Request::Fork => {}
             Request::Start => match &self.channel {
                 // The answer comes when init has executed or failed.
                 Some(channel) => {
