@@ -2,7 +2,7 @@
 //!
 //! One request per connection, as one line of JSON; the answer is a stream of lines, each a [`wire::Message`], the
 //! last one [`wire::Message::Done`] or [`wire::Message::Failed`]. Closing the connection cancels nothing but the view;
-//! an `up` under way is interrupted by a second connection with [`wire::Request::Interrupt`].
+//! a second line, [`wire::Request::Interrupt`], asks the operation to stop, or to wait no longer for its turn.
 
 pub mod client;
 pub mod wire;

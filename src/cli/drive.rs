@@ -6,6 +6,7 @@ use crate::api::{
     wire::{Failure, Fault, Level, Message, Request},
 };
 use std::{
+    io::Write,
     ops::ControlFlow,
     os::unix::net::UnixStream,
     sync::mpsc::{self, RecvTimeoutError},
@@ -15,7 +16,7 @@ use std::{
 
 #[derive(Debug)]
 enum Heard {
-    /// Before the first message: only now it is certain which engine answers.
+    /// When asked, and again before the first message: an engine that was just ending has been replaced by then.
     Connected(UnixStream),
     Message(Box<Message>),
     End(Result<(), ClientError>),
@@ -83,20 +84,9 @@ pub(super) fn drive_until(
     let answer = client.ask(request).map_err(unreachable)?;
     let mut view = View::new(terminal::progress(global), terminal::Style::stderr(global));
     thread::spawn(move || listen(answer, &send));
-    let (mut signals, mut connection) = (0, None);
-    // Whether the engine is at it: an interrupt that came before is forgotten when it begins.
-    let mut begun = false;
+    let (mut signals, mut connection) = (0, None::<UnixStream>);
     loop {
         let news = heard.recv_timeout(Duration::from_millis(100));
-        if let Ok(Heard::Message(message)) = &news
-            && !begun
-            && !matches!(**message, Message::Waiting { .. })
-        {
-            begun = true;
-            if signals > 0 {
-                let _ = client.ask_running(&Request::Interrupt);
-            }
-        }
         match news {
             Ok(Heard::Message(message)) => match *message {
                 Message::Done => {
@@ -127,10 +117,16 @@ pub(super) fn drive_until(
                             .hint(hint),
                     );
                 }
-                // An engine that cannot be told is gone, and the stream ends by itself.
-                let _ = client.ask_running(&Request::Interrupt);
+                if let Some(stream) = &connection {
+                    interrupt_operation(stream);
+                }
             }
-            Ok(Heard::Connected(stream)) => connection = Some(stream),
+            Ok(Heard::Connected(stream)) => {
+                if signals > 0 {
+                    interrupt_operation(&stream);
+                }
+                connection = Some(stream);
+            }
             Ok(Heard::End(end)) => {
                 view.finish();
                 end.map_err(unreachable)?;
@@ -149,6 +145,14 @@ pub(super) fn drive_until(
     }
 }
 
+/// Asks the operation of this connection to stop.
+fn interrupt_operation(mut stream: &UnixStream) {
+    let mut line = serde_json::to_vec(&Request::Interrupt).unwrap_or_default();
+    line.push(b'\n');
+    // An engine that cannot be told is gone, and the stream ends by itself.
+    let _ = stream.write_all(&line);
+}
+
 /// What `--quiet-pull` and `--quiet-build` leave out.
 fn hidden(global: &Global, message: &Message) -> bool {
     match message {
@@ -159,6 +163,13 @@ fn hidden(global: &Global, message: &Message) -> bool {
 }
 
 fn listen(mut answer: Answer, to: &mpsc::Sender<Heard>) {
+    // Whoever has gone hears nothing.
+    let tell = |answer: &Answer| {
+        if let Ok(stream) = answer.stream() {
+            let _ = to.send(Heard::Connected(stream));
+        }
+    };
+    tell(&answer);
     let mut connected = false;
     loop {
         let heard = match answer.read() {
@@ -166,10 +177,10 @@ fn listen(mut answer: Answer, to: &mpsc::Sender<Heard>) {
             Ok(None) => Heard::End(Ok(())),
             Err(error) => Heard::End(Err(error)),
         };
-        if !connected && let Ok(stream) = answer.stream() {
+        // An engine that was just ending has been replaced by another.
+        if !connected {
             connected = true;
-            // Whoever has gone hears nothing.
-            let _ = to.send(Heard::Connected(stream));
+            tell(&answer);
         }
         let over = matches!(heard, Heard::End(_));
         if to.send(heard).is_err() || over {

@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, sync::Arc};
 /// # Errors
 /// Everything that could not be removed, in one failure.
 pub async fn down(engine: &Arc<Engine>, wanted: Down, voice: &Voice) -> Outcome {
-    let _turn = engine.take_turn("down", voice).await;
+    let _turn = engine.take_turn("down", voice).await?;
     let project = match wanted.project {
         Some(project) => Some(Arc::new(*project)),
         None => engine.project()?,

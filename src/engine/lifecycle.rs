@@ -16,7 +16,7 @@ use std::{
 /// # Errors
 /// What could not be stopped.
 pub async fn stop(engine: &Arc<Engine>, select: Select, voice: &Voice) -> Outcome {
-    let _turn = engine.take_turn("stop", voice).await;
+    let _turn = engine.take_turn("stop", voice).await?;
     stop_all(engine, &select, voice).await
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn stop_all(engine: &Arc<Engine>, select: &Select, voice: &Voic
 /// # Errors
 /// What could not be started; what was started stays.
 pub async fn start(engine: &Arc<Engine>, select: Select, voice: &Voice) -> Outcome {
-    let _turn = engine.take_turn("start", voice).await;
+    let _turn = engine.take_turn("start", voice).await?;
     start_all(engine, &select, voice).await
 }
 
@@ -138,7 +138,7 @@ fn start_plan(engine: &Engine, project: &Project, services: &BTreeSet<ServiceNam
 /// # Errors
 /// What could not be stopped or started.
 pub async fn restart(engine: &Arc<Engine>, select: Select, voice: &Voice) -> Outcome {
-    let _turn = engine.take_turn("restart", voice).await;
+    let _turn = engine.take_turn("restart", voice).await?;
     let mut select = select;
     if let (false, Some(project)) = (select.no_deps || select.services.is_empty(), engine.project()?) {
         loop {
@@ -167,7 +167,7 @@ pub async fn restart(engine: &Arc<Engine>, select: Select, voice: &Voice) -> Out
 /// # Errors
 /// A signal that does not exist, or the kernel's refusal.
 pub async fn kill(engine: &Arc<Engine>, select: Select, signal: &str, voice: &Voice) -> Outcome {
-    let _turn = engine.take_turn("kill", voice).await;
+    let _turn = engine.take_turn("kill", voice).await?;
     let Some(number) = banyan_runtime::sys::host::signal_number(signal) else {
         return Err(Failure::new(Fault::Asked, format!("`{signal}` is not a signal"))
             .hint("for example SIGTERM, HUP or 9"));
@@ -188,7 +188,7 @@ pub async fn kill(engine: &Arc<Engine>, select: Select, signal: &str, voice: &Vo
 pub async fn pause(engine: &Arc<Engine>, select: Select, voice: &Voice, freeze: bool) -> Outcome {
     let _turn = engine
         .take_turn(if freeze { "pause" } else { "unpause" }, voice)
-        .await;
+        .await?;
     let mut failures = Vec::new();
     for keeper in running(engine, &select)? {
         if let Err(failure) = keeper.freeze(engine, freeze).await {
@@ -209,7 +209,7 @@ pub async fn remove(
     volumes: bool,
     voice: &Voice,
 ) -> Outcome {
-    let _turn = engine.take_turn("rm", voice).await;
+    let _turn = engine.take_turn("rm", voice).await?;
     if stop {
         stop_all(engine, &select, voice).await?;
     }

@@ -79,36 +79,59 @@ pub struct Engine {
     keepers: Mutex<BTreeMap<String, Arc<Keeper>>>,
     /// Values of secrets and configs from the caller's environment. Never stored.
     pub environment: Mutex<BTreeMap<String, String>>,
-    /// One operation at a time; the text says which one it is.
+    /// One operation at a time.
     turn: tokio::sync::Mutex<()>,
-    holder: Mutex<String>,
+    /// Which one it is.
+    holder: Mutex<Option<Holder>>,
     /// One lock a service, held while its `pre_start` hooks run.
     preparing: Mutex<BTreeMap<ServiceName, Arc<tokio::sync::Mutex<()>>>>,
-    /// True while the operation under way should stop.
-    interrupt: watch::Sender<bool>,
     /// Work that goes on when no client is connected and nothing runs.
     chores: Arc<()>,
 }
 
-/// Where an operation's messages go; a client that went away is not an error of the operation.
+/// The operation that has the turn.
+#[derive(Debug)]
+struct Holder {
+    name: String,
+    stop: watch::Sender<bool>,
+    /// Weak: its client must see the end of the messages.
+    client: mpsc::WeakUnboundedSender<Message>,
+}
+
+/// Between an operation and the client who asked for it. Its messages go to the client, whose going away is not an error of
+/// the operation; and the client's wish to stop comes back.
 #[derive(Debug, Clone)]
-pub struct Voice(mpsc::UnboundedSender<Message>);
+pub struct Voice {
+    to: mpsc::UnboundedSender<Message>,
+    stop: watch::Sender<bool>,
+}
 
 impl Voice {
     /// A voice that is heard by `to`.
     pub fn new(to: mpsc::UnboundedSender<Message>) -> Self {
-        Self(to)
+        let stop = watch::channel(false).0;
+        Self { to, stop }
     }
 
     /// Says it.
     pub fn say(&self, message: Message) {
         // The client may be gone.
-        let _ = self.0.send(message);
+        let _ = self.to.send(message);
     }
 
     /// Returns when nobody listens any more.
     pub async fn unheard(&self) {
-        self.0.closed().await;
+        self.to.closed().await;
+    }
+
+    /// What asks its operation to stop when it turns true.
+    pub fn stop(&self) -> watch::Sender<bool> {
+        self.stop.clone()
+    }
+
+    /// Turns true when its operation should stop.
+    pub fn interrupted(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
     }
 
     /// Says a line.
@@ -200,20 +223,38 @@ impl Engine {
         lock(&self.keepers).remove(id);
     }
 
-    /// Waits for its turn, telling for whom.
-    pub async fn take_turn(&self, who: &str, voice: &Voice) -> tokio::sync::MutexGuard<'_, ()> {
+    /// Waits for its turn, telling for whom. A `down` does not wait for what an operation waits for whose client has gone.
+    ///
+    /// # Errors
+    /// When the client wants it no more.
+    pub async fn take_turn(&self, who: &str, voice: &Voice) -> Outcome<tokio::sync::MutexGuard<'_, ()>> {
         let guard = match self.turn.try_lock() {
             Ok(guard) => guard,
             Err(_) => {
-                voice.say(Message::Waiting {
-                    for_whom: lock(&self.holder).clone(),
-                });
-                self.turn.lock().await
+                if let Some(holder) = &*lock(&self.holder) {
+                    let unheard = holder.client.upgrade().is_none_or(|client| client.is_closed());
+                    if who == "down" && unheard {
+                        holder.stop.send_replace(true);
+                    }
+                    voice.say(Message::Waiting {
+                        for_whom: holder.name.clone(),
+                    });
+                }
+                let mut stop = voice.interrupted();
+                tokio::select! {
+                    guard = self.turn.lock() => guard,
+                    Ok(_) = stop.wait_for(|stop| *stop) => {
+                        return Err(Failure::new(Fault::Interrupted, "interrupted"));
+                    }
+                }
             }
         };
-        who.clone_into(&mut lock(&self.holder));
-        self.interrupt.send_replace(false);
-        guard
+        *lock(&self.holder) = Some(Holder {
+            name: who.to_owned(),
+            stop: voice.stop.clone(),
+            client: voice.to.downgrade(),
+        });
+        Ok(guard)
     }
 
     /// Held by work that the engine must not end before.
@@ -224,15 +265,5 @@ impl Engine {
     /// Whether such work is under way.
     pub fn has_chores(&self) -> bool {
         Arc::strong_count(&self.chores) > 1
-    }
-
-    /// Turns true when the operation under way should stop.
-    pub fn interrupted(&self) -> watch::Receiver<bool> {
-        self.interrupt.subscribe()
-    }
-
-    /// Asks the operation under way to stop.
-    pub fn interrupt(&self) {
-        self.interrupt.send_replace(true);
     }
 }

@@ -25,7 +25,7 @@ pub async fn run(engine: &Arc<Engine>, wanted: Run, voice: &Voice) -> Outcome {
     Box::pin(dependencies(engine, &wanted, voice)).await?;
     let (auto_remove, detach) = (wanted.auto_remove, wanted.detach);
     let keeper = {
-        let _turn = engine.take_turn("run", voice).await;
+        let _turn = engine.take_turn("run", voice).await?;
         Box::pin(start(engine, wanted, voice)).await?
     };
     voice.say(Message::Containers {
@@ -94,19 +94,19 @@ async fn start(engine: &Arc<Engine>, wanted: Run, voice: &Voice) -> Outcome<Arc<
     if !up.no_deps {
         for (dependency, edge) in &service.depends_on {
             execution
-                .wait_for(dependency, edge.condition, edge.required, engine.interrupted())
+                .wait_for(dependency, edge.condition, edge.required, voice.interrupted())
                 .await?;
         }
     }
     let there = engine.networks.up_keys();
     for key in service.networks.keys().filter(|key| !there.contains(*key)) {
         let network = Action::Network { key: key.clone() };
-        execution.perform(&network, engine.interrupted()).await?;
+        execution.perform(&network, voice.interrupted()).await?;
     }
     for mount in &service.mounts {
         if let MountKind::Volume { source, .. } = &mount.kind {
             let volume = Action::Volume { key: source.clone() };
-            execution.perform(&volume, engine.interrupted()).await?;
+            execution.perform(&volume, voice.interrupted()).await?;
         }
     }
     let slot = free_place(engine, &service.name);
@@ -160,14 +160,14 @@ pub async fn remove_adopted(engine: &Arc<Engine>, keeper: &Arc<Keeper>) {
 async fn remove_at_end(engine: &Arc<Engine>, keeper: &Arc<Keeper>, client: Option<&Voice>) {
     let _chore = engine.chore();
     keeper.ended().await;
-    let voice = match client {
-        Some(voice) => {
-            voice.unheard().await;
-            voice.clone()
-        }
-        None => Voice::new(tokio::sync::mpsc::unbounded_channel().0),
+    if let Some(voice) = client {
+        voice.unheard().await;
+    }
+    // Nobody hears of it, and nobody can stop it.
+    let voice = Voice::new(tokio::sync::mpsc::unbounded_channel().0);
+    let Ok(_turn) = engine.take_turn("rm", &voice).await else {
+        return;
     };
-    let _turn = engine.take_turn("rm", &voice).await;
     let project = engine.project().ok().flatten();
     let execution = Execution::for_removal(engine.clone(), project, None, true, voice);
     if let Err(failure) = execution.take_away(&keeper.id()).await {

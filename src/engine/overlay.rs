@@ -18,7 +18,7 @@ use std::{collections::BTreeSet, sync::Arc};
 pub async fn apply(engine: &Arc<Engine>, select: Select, discard: bool, voice: &Voice) -> Outcome {
     let _turn = engine
         .take_turn(if discard { "discard" } else { "apply" }, voice)
-        .await;
+        .await?;
     check(engine, engine.project()?.as_deref(), &select.services)?;
     let read = |error: std::io::Error| Failure::caused(Fault::Host, "cannot read a layer", &error);
     let mut layers = Vec::new();

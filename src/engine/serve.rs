@@ -31,7 +31,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc},
 };
 
 /// Threads that wait for the kernel on behalf of steps; more would only queue there.
@@ -168,9 +168,8 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
         keepers: Mutex::new(BTreeMap::new()),
         environment: Mutex::new(BTreeMap::new()),
         turn: tokio::sync::Mutex::new(()),
-        holder: Mutex::new(String::new()),
+        holder: Mutex::new(None),
         preparing: Mutex::new(BTreeMap::new()),
-        interrupt: watch::channel(false).0,
         chores: Arc::new(()),
     });
     if let Err(failure) = observe::adopt(&engine).await {
@@ -263,9 +262,8 @@ async fn any_change(engine: &Engine) {
 
 async fn client(engine: &Arc<Engine>, stream: UnixStream) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(read);
-    let mut line = String::new();
-    lines.read_line(&mut line).await?;
+    let mut lines = BufReader::new(read).lines();
+    let line = lines.next_line().await?.unwrap_or_default();
     let request: Request = match serde_json::from_str(&line) {
         Ok(request) => request,
         Err(error) => {
@@ -282,6 +280,7 @@ async fn client(engine: &Arc<Engine>, stream: UnixStream) -> io::Result<()> {
     };
     let (voice, mut said) = mpsc::unbounded_channel();
     let voice = Voice::new(voice);
+    let stop = voice.stop();
     let working = {
         let engine = engine.clone();
         tokio::spawn(async move {
@@ -292,7 +291,6 @@ async fn client(engine: &Arc<Engine>, stream: UnixStream) -> io::Result<()> {
             voice.say(end);
         })
     };
-    let mut reader_gone = String::new();
     loop {
         tokio::select! {
             message = said.recv() => {
@@ -302,9 +300,10 @@ async fn client(engine: &Arc<Engine>, stream: UnixStream) -> io::Result<()> {
                     break;
                 }
             }
-            read = lines.read_line(&mut reader_gone) => {
-                if read? == 0 {
-                    break;
+            line = lines.next_line() => {
+                let Some(line) = line? else { break };
+                if matches!(serde_json::from_str(&line), Ok(Request::Interrupt)) {
+                    stop.send_replace(true);
                 }
             }
         }
@@ -374,10 +373,8 @@ async fn answer(engine: &Arc<Engine>, request: Request, voice: &Voice) -> Outcom
                 }
             }
         }
-        Request::Interrupt => {
-            engine.interrupt();
-            Ok(())
-        }
+        // It belongs on the connection of what is to stop.
+        Request::Interrupt => Ok(()),
     }
 }
 

@@ -28,7 +28,7 @@ use std::{
 pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
     let _turn = engine
         .take_turn(if wanted.no_start { "create" } else { "up" }, voice)
-        .await;
+        .await?;
     let project = Arc::new(wanted.project.clone());
     let services = chosen(&project, &wanted)?;
     super::lock(&engine.environment).extend(wanted.environment.clone());
@@ -62,7 +62,7 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
         return Err(undo(&execution, failure).await);
     }
     if wanted.wait && !wanted.no_start {
-        wait_for_all(engine, &project, &services, wanted.wait_timeout).await?;
+        wait_for_all(engine, &project, &services, wanted.wait_timeout, voice).await?;
     }
     Ok(())
 }
@@ -280,7 +280,7 @@ fn warn_of_orphans(project: &Project, wanted: &Up, observed: &Observed, voice: &
 
 /// Walks a plan, telling each step's beginning and end.
 pub async fn walk(execution: &Arc<Execution>, plan: &Plan, limit: usize) -> Walked<Box<Failure>> {
-    let stop = execution.engine.interrupted();
+    let stop = execution.voice.interrupted();
     scheduler::walk(&plan.graph, limit, stop, |id, halt| {
         let (execution, action) = (execution.clone(), plan.graph[id].action.clone());
         execution.explain(&action, &plan.graph[id].why);
@@ -347,6 +347,7 @@ async fn wait_for_all(
     project: &Project,
     services: &BTreeSet<ServiceName>,
     timeout: Option<std::time::Duration>,
+    voice: &Voice,
 ) -> Outcome {
     let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
     for name in services {
@@ -363,7 +364,7 @@ async fn wait_for_all(
             } else {
                 Condition::ServiceStarted
             };
-            let reached = keeper.reach(condition, engine.interrupted());
+            let reached = keeper.reach(condition, voice.interrupted());
             let reached = match deadline {
                 None => reached.await,
                 Some(deadline) => tokio::time::timeout_at(deadline, reached)

@@ -40,6 +40,7 @@ mod shared_networks;
 mod single_network;
 mod system;
 mod terminal;
+mod turns;
 mod up;
 mod watch;
 mod zygote;

@@ -475,8 +475,6 @@ fn both(projects: [&Project<'_>; 2], arguments: &[&str], meanwhile: impl FnOnce(
 }
 
 #[test]
-#[ignore = "fails one time in three: a dead member's file may stay until `network rm`, and a `down` may say that a \
-            container still runs; run it by name to work on that"]
 fn engines_killed_at_any_moment_leave_a_network_that_the_next_up_and_down_put_right() {
     if !can_run_containers() {
         return;
