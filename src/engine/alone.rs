@@ -16,7 +16,7 @@ use super::{
     record::{Endpoint, Record},
 };
 use crate::{
-    api::wire::{Failure, Fault, Message, Published},
+    api::wire::{Failure, Fault, Level, Message, Published},
     model::{
         Attachment, Dialect, ImageSource, Network, Project, ProjectName, PublishedPort, Service, ServiceName,
     },
@@ -242,6 +242,14 @@ fn say(message: &Message) {
     let _ = io::stdout().flush();
 }
 
+fn warning(text: &str) -> Message {
+    Message::Note {
+        service: None,
+        level: Level::Warning,
+        text: text.to_owned(),
+    }
+}
+
 struct Attendant {
     roots: Roots,
     dir: ContainerDir,
@@ -386,8 +394,13 @@ impl Attendant {
         };
         let (dir, settings) = (self.dir.clone(), record.settings.clone());
         let created = tokio::task::spawn_blocking(move || {
-            Launcher::new(Path::new("/proc/self/exe"))
-                .and_then(|launcher| launcher.create(&settings, &dir, extras))
+            let short = settings.id.get(..12).unwrap_or(&settings.id);
+            let launcher = Launcher::new(Path::new("/proc/self/exe"))?
+                .in_scope(short, &format!("Container {} (banyan)", settings.name));
+            if let Some(text) = launcher.settle() {
+                say(&warning(text));
+            }
+            launcher.create(&settings, &dir, extras)
         });
         let created = created
             .await

@@ -13,7 +13,7 @@ use crate::{
     volumes::Volumes,
 };
 use banyan_runtime::{
-    container::{Launcher, Revive},
+    container::{LaunchError, Launcher, Revive},
     image::Store,
 };
 use std::{
@@ -159,7 +159,7 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
     let engine = Arc::new(Engine {
         roots: roots.clone(),
         name: project.clone(),
-        launcher: Launcher::for_many(Path::new("/proc/self/exe")).map_err(io::Error::other)?,
+        launcher: launcher(roots, project).map_err(io::Error::other)?,
         store: Store::open(&roots.images()).map_err(io::Error::other)?,
         volumes: Volumes::new(roots),
         networks: Arc::new(Networks::new(roots, project)),
@@ -201,6 +201,17 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
     }
     engine.networks.close().await;
     Ok(())
+}
+
+/// Containers of the project go into one scope where systemd owns the cgroups. Roots do not meet: but for the machine's own,
+/// a scope's name tells them apart.
+fn launcher(roots: &Roots, project: &ProjectName) -> Result<Launcher, LaunchError> {
+    let name = match roots.mark() {
+        Some(mark) => format!("{project}-{mark}"),
+        None => project.to_string(),
+    };
+    let description = format!("Containers of project {project} (banyan)");
+    Launcher::for_many(Path::new("/proc/self/exe")).map(|launcher| launcher.in_scope(&name, &description))
 }
 
 /// What an operation used and an engine that only watches does not need goes back to the kernel. Not before everybody

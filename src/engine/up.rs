@@ -41,6 +41,7 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
         engine.networks.shared.resolve(&mut project, &services)?;
         Arc::new(project)
     };
+    let settled = settle(engine, wanted.dry_run);
     let observed = observed(engine, &project, &wanted, &services, voice).await?;
     let plan = plan(engine, &project, &wanted, &services, &observed)?;
     tell(&plan, voice);
@@ -57,6 +58,9 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
         voice.clone(),
     ));
     execution.reserve_ports(&plan)?;
+    if let Ok(Some(text)) = settled.await {
+        voice.note(None, Level::Warning, text);
+    }
     let walked = walk(&execution, &plan, wanted.parallel).await;
     if let Some(failure) = outcome(&walked, &plan, &project) {
         return Err(undo(&execution, failure).await);
@@ -65,6 +69,16 @@ pub async fn up(engine: &Arc<Engine>, wanted: Up, voice: &Voice) -> Outcome {
         wait_for_all(engine, &project, &services, wanted.wait_timeout, voice).await?;
     }
     Ok(())
+}
+
+/// Has systemd make the project's scope, where it is the owner of cgroups, while we look at what exists; gives what the
+/// user should know of it.
+fn settle(engine: &Arc<Engine>, dry_run: bool) -> tokio::task::JoinHandle<Option<String>> {
+    let engine = engine.clone();
+    tokio::task::spawn_blocking(move || match dry_run {
+        true => None,
+        false => engine.launcher.settle().map(str::to_owned),
+    })
 }
 
 /// `build` and `pull`: images only, all at the same time.

@@ -39,6 +39,7 @@ mod secrets;
 mod shared_networks;
 mod single_network;
 mod system;
+mod systemd;
 mod terminal;
 mod turns;
 mod up;

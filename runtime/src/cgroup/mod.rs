@@ -3,6 +3,7 @@
 //! 1. [`Layout`]: which controllers live where (v1, v2, or both at once: a *hybrid* host).
 //! 2. [`Resources`]: limits, as data; [`v1`] and [`v2`] turn them into (file, value) pairs.
 //! 3. [`Cgroup`]: made, joined, frozen, measured ([`stats`]), removed.
+//! 4. `place`: where it is; [`systemd`] is asked for a scope where that owns the tree.
 //!
 //! v1 is a first-class path: each controller has a directory of its own, and joining means writing to each. On v2 the
 //! process is born inside (`CLONE_INTO_CGROUP`). Reference: kernel documentation, cgroup-v1/ and cgroup-v2.rst.
@@ -11,14 +12,19 @@
 
 mod devices;
 mod layout;
+mod place;
 mod resources;
+mod scope;
 mod stats;
+pub mod systemd;
 mod tree;
 mod v1;
 mod v2;
 
 pub use layout::{Hierarchy, Layout};
+pub(crate) use place::{Seat, Wish};
 pub use resources::{BlockDevice, Resources, Weight};
+pub(crate) use scope::Wanted;
 pub use stats::Stats;
 pub use tree::{Cgroup, CgroupError};
 

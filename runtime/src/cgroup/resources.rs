@@ -84,7 +84,7 @@ impl Resources {
     }
 
     /// The swap limit in force: asked for, or twice the memory limit.
-    pub(super) fn swap(&self) -> Option<i64> {
+    pub(in crate::cgroup) fn swap(&self) -> Option<i64> {
         match (self.memory_swap, self.memory) {
             (None | Some(0), Some(memory)) if memory > 0 => Some(memory.saturating_mul(2)),
             (swap, _) => swap.filter(|limit| *limit != 0),

@@ -1,12 +1,20 @@
 //! The directories of one container's cgroup: made, joined, frozen, emptied, removed.
 
-use super::{Layout, Resources, devices, v1, v2};
+use super::{
+    Layout, Resources, devices,
+    systemd::{self, Manager, SystemdError},
+    v1, v2,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// How long systemd may take to change or stop a container's scope.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why something about a cgroup failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +52,8 @@ pub enum CgroupError {
     },
     #[error("`{0}` did not freeze within 10 seconds")]
     NotFrozen(PathBuf),
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
 }
 
 impl CgroupError {
@@ -55,6 +65,7 @@ impl CgroupError {
             Self::Write { cause, .. } if cause.raw_os_error() == Some(libc::EBUSY) => {
                 Some("the container already uses more than this limit".to_owned())
             }
+            Self::Systemd(error) => error.hint(),
             _ => None,
         }
     }
@@ -67,6 +78,9 @@ pub struct Cgroup {
     pub v1: Vec<(PathBuf, Vec<String>)>,
     /// v2 directory.
     pub v2: Option<PathBuf>,
+    /// The unit of systemd whose cgroup this is, limits and all; without it systemd does not know the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Box<str>>,
 }
 
 impl Cgroup {
@@ -86,7 +100,7 @@ impl Cgroup {
             .as_ref()
             .filter(|_| v1.is_empty() || with_v2)
             .map(|one| one.mount.join(name));
-        Self { v1, v2 }
+        Self { v1, v2, unit: None }
     }
 
     /// Makes the directories and writes the limits. On failure nothing is left.
@@ -123,7 +137,21 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Writes limits, at creation or later (`update`).
+    /// Changes limits of a container that is there.
+    ///
+    /// # Errors
+    /// Names the file; `EBUSY` when memory in use is above a new limit. `Systemd` when that refuses them.
+    pub fn update(&self, limits: &Resources) -> Result<(), CgroupError> {
+        if let Some(unit) = &self.unit {
+            let properties = systemd::limits(limits);
+            if !properties.is_empty() {
+                Manager::connect(PATIENCE)?.set_properties(unit, &properties)?;
+            }
+        }
+        self.write_limits(limits)
+    }
+
+    /// Writes limits into the files.
     ///
     /// # Errors
     /// Names the file; `EBUSY` when memory in use is above a new limit.
@@ -317,6 +345,13 @@ impl Cgroup {
     /// The first directory that stays; the others are removed all the same.
     pub fn remove(&self) -> Result<(), CgroupError> {
         let mut result = Ok(());
+        if let (Some(unit), Some(path)) = (&self.unit, &self.v2)
+            && path.exists()
+        {
+            // systemd removes it by itself when its last process has ended; asked, it has when it answers.
+            let stopped = Manager::connect(PATIENCE).and_then(|mut systemd| systemd.stop(unit));
+            result = stopped.map_err(Into::into);
+        }
         for path in self.v1.iter().map(|(path, _)| path).chain(&self.v2) {
             if let Err(errno) = remove_tree(path) {
                 result = Err(CgroupError::Remove {
@@ -337,12 +372,18 @@ impl Cgroup {
     }
 }
 
-/// A directory this program may remove when empty: named after it.
+/// A directory this program may remove when empty: named after it, and not a unit of systemd's.
 fn is_ours(directory: &Path) -> bool {
     directory
         .file_name()
         .and_then(|name| name.to_str())
-        .is_some_and(|name| name.starts_with("banyan"))
+        .is_some_and(|name| name.starts_with("banyan") && !is_unit(name))
+}
+
+fn is_unit(name: &str) -> bool {
+    [".scope", ".slice", ".service"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 fn make(path: &Path) -> Result<(), CgroupError> {
@@ -399,13 +440,20 @@ fn inherit(path: &Path, file: &str) -> Result<String, CgroupError> {
     Ok(above)
 }
 
-/// Hands the controllers down to `path`'s level on v2: `+name` in every `cgroup.subtree_control` above it.
+/// Hands the controllers down to `path`'s level on v2: `+name` in every `cgroup.subtree_control` above it, but for what lies
+/// above a scope: that is systemd's, which has handed down to the scope what there is.
 fn enable_controllers(path: &Path) -> Result<(), CgroupError> {
+    if is_scope(path) {
+        return Ok(());
+    }
     let mut above: Vec<&Path> = path
         .ancestors()
         .skip(1)
         .take_while(|up| up.join("cgroup.controllers").exists())
         .collect();
+    if let Some(scope) = above.iter().position(|up| is_scope(up)) {
+        above.truncate(scope + 1);
+    }
     above.reverse();
     if above.is_empty() {
         // Parents do not exist yet: make them first.
@@ -426,6 +474,10 @@ fn enable_controllers(path: &Path) -> Result<(), CgroupError> {
         }
     }
     Ok(())
+}
+
+fn is_scope(directory: &Path) -> bool {
+    directory.extension().is_some_and(|end| end == "scope")
 }
 
 fn apply(directory: &Path, writes: &[v1::Write]) -> Result<(), CgroupError> {

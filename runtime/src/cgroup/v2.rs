@@ -5,6 +5,9 @@ use super::{
     v1::{Write, optional, unlimited_as_max, write},
 };
 
+/// Microseconds of a period where none is given, as the kernel has it.
+pub(super) const PERIOD: u64 = 100_000;
+
 /// Everything to write into the container's directory.
 pub(super) fn writes(limits: &Resources) -> Vec<Write> {
     let mut list = Vec::new();
@@ -17,7 +20,7 @@ pub(super) fn writes(limits: &Resources) -> Vec<Write> {
     push(
         limits
             .swap()
-            .map(|total| optional("memory.swap.max", swap_alone(total, limits.memory))),
+            .map(|total| optional("memory.swap.max", swap_as_written(total, limits.memory))),
     );
     push(
         limits
@@ -33,7 +36,7 @@ pub(super) fn writes(limits: &Resources) -> Vec<Write> {
         let quota = unlimited_as_max(limits.cpu_quota.unwrap_or(-1));
         push(Some(write(
             "cpu.max",
-            format!("{quota} {}", limits.cpu_period.unwrap_or(100_000)),
+            format!("{quota} {}", limits.cpu_period.unwrap_or(PERIOD)),
         )));
     }
     push(limits.cpu_burst.map(|burst| write("cpu.max.burst", burst)));
@@ -66,18 +69,22 @@ pub(super) fn writes(limits: &Resources) -> Vec<Write> {
     list
 }
 
-/// v1 counts memory and swap together, v2 swap alone.
-fn swap_alone(total: i64, memory: Option<i64>) -> String {
+/// v1 counts memory and swap together, v2 swap alone; `None` is no limit.
+pub(super) fn swap_alone(total: i64, memory: Option<i64>) -> Option<i64> {
     match memory {
-        _ if total < 0 => "max".to_owned(),
-        Some(memory) if memory > 0 => (total - memory).max(0).to_string(),
-        _ => total.to_string(),
+        _ if total < 0 => None,
+        Some(memory) if memory > 0 => Some((total - memory).max(0)),
+        _ => Some(total),
     }
+}
+
+fn swap_as_written(total: i64, memory: Option<i64>) -> String {
+    swap_alone(total, memory).map_or_else(|| "max".to_owned(), |bytes| bytes.to_string())
 }
 
 /// Shares 2–262144 (default 1024) onto weight 1–10000 (default 100), so that both defaults meet and the ends do too:
 /// the quadratic in log space that systemd, crun and runc agreed on in 2025.
-fn weight_of_shares(shares: u64) -> u64 {
+pub(super) fn weight_of_shares(shares: u64) -> u64 {
     if shares == 0 {
         return 100;
     }

@@ -1,7 +1,10 @@
 //! What only OCI bundles ask for, resolved: the part of the settings that Docker has no words for (runtime-spec, config.md,
 //! config-linux.md).
 
-use crate::namespace::Namespace;
+use crate::{
+    cgroup::systemd::{Property, Scope},
+    namespace::Namespace,
+};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -16,6 +19,9 @@ pub struct Bundle {
     pub time: TimeNamespace,
     /// The cgroup's exact path under each hierarchy.
     pub cgroup_path: String,
+    /// The scope of systemd's that the cgroup is instead, with properties asked for beside those of limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<(Scope, Vec<Property>)>,
     /// How the container's own `/` propagates in the end; `None`: private.
     pub propagation: Option<crate::rootfs::Propagation>,
     /// The host name to set; `None`: leave it.

@@ -1,11 +1,14 @@
 //! Containers without a shim: the caller is the parent, its streams are the container's. OCI runtimes work so.
 
 use super::{
-    Container, ContainerDir, ContainerError, LaunchError, Launcher, Running, Settings, launcher::cgroup_of,
+    Container, ContainerDir, ContainerError, LaunchError, Launcher, Running, Settings, launcher::shares_pids,
     paths, record::Record,
 };
 use crate::{
-    cgroup::Cgroup,
+    cgroup::{
+        Cgroup, CgroupError, Wanted,
+        systemd::{self, SystemdError},
+    },
     failure::{At, Step},
     process::{
         cloner::{Answer, Task},
@@ -18,7 +21,11 @@ use rustix::io::Errno;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
+
+/// How long systemd may take to make a container's scope.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The streams of a container without a shim.
 #[derive(Debug)]
@@ -62,13 +69,17 @@ impl Launcher {
                     program: self.binary.path.clone(),
                     cause,
                 })?;
-        let cgroup = cgroup_of(&self.layout, settings);
-        let made = self
-            .prepare(settings, dir, &cgroup)
-            .and_then(|task| clone_through(&ours, &task, dir, direct));
+        let placed = self.exact_cgroup(settings, helper.id());
+        let made = placed.map(|cgroup| {
+            let made = self
+                .prepare(settings, dir, &cgroup)
+                .and_then(|task| clone_through(&ours, &task, dir, direct));
+            (cgroup, made)
+        });
         drop(ours);
         // It ends as soon as it has answered.
         let _ = helper.wait();
+        let (cgroup, made) = made?;
         let result = made.and_then(|(pid, pidfd, channel)| {
             let ready = self.accompany(settings, dir, &cgroup, pid, &channel, before_root);
             if ready.is_err() {
@@ -85,6 +96,39 @@ impl Launcher {
             let _ = cgroup.remove();
         }
         result
+    }
+
+    /// The cgroup that the bundle asks for. A scope needs a process to begin with: it is made with the helper, which stays
+    /// until it has cloned the container into it.
+    fn exact_cgroup(&self, settings: &Settings, helper: u32) -> Result<Cgroup, LaunchError> {
+        let bundle = settings.literal();
+        let Some((scope, asked)) = bundle.and_then(|bundle| bundle.scope.as_ref()) else {
+            let path = bundle.map_or("", |bundle| &bundle.cgroup_path);
+            return Ok(Cgroup::plan(&self.layout, path, shares_pids(settings)));
+        };
+        let make = || {
+            if !systemd::runs() {
+                return Err(SystemdError::Absent);
+            }
+            if !self.layout.v1.is_empty() {
+                return Err(SystemdError::NotUnified);
+            }
+            let mut properties = systemd::limits(&settings.resources);
+            properties.extend(asked.iter().cloned());
+            let wanted = Wanted {
+                scope,
+                description: &format!("Container {} of banyan", settings.id),
+                pid: helper.cast_signed(),
+                properties,
+            };
+            wanted.make(&self.layout, PATIENCE)
+        };
+        let directory = make().map_err(CgroupError::Systemd)?;
+        Ok(Cgroup {
+            v2: Some(directory),
+            unit: Some(scope.unit.as_str().into()),
+            ..Cgroup::default()
+        })
     }
 
     /// Everything before the first process: files, cgroups.

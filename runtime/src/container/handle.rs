@@ -278,7 +278,7 @@ impl<Stage> Container<Stage> {
     /// # Errors
     /// Names the limit the kernel refused.
     pub fn update(&self, resources: &Resources) -> Result<(), ContainerError> {
-        Ok(self.cgroup.write_limits(resources)?)
+        Ok(self.cgroup.update(resources)?)
     }
 
     /// Makes this process its engine: the shim watches `pidfd` (a pidfd of the engine) from now on.

@@ -8,7 +8,7 @@ use super::{
     record::Record,
 };
 use crate::{
-    cgroup::{Cgroup, Layout},
+    cgroup::{Cgroup, Layout, Seat, Wish},
     confine::Compiled,
     namespace::{IdRange, Namespace},
     process::{
@@ -32,6 +32,7 @@ use std::{
 pub struct Launcher {
     pub(super) binary: Binary,
     pub(super) layout: Layout,
+    seat: Seat,
     compiled: Compiled,
     /// Where shims are copied from; `None`: each is started.
     nursery: Option<Nursery>,
@@ -84,6 +85,7 @@ impl Launcher {
         Ok(Self {
             binary: Binary::new(&executable),
             layout: Layout::detect()?,
+            seat: Seat::default(),
             compiled: Compiled::default(),
             nursery: None,
         })
@@ -124,6 +126,35 @@ impl Launcher {
         }
     }
 
+    /// Where systemd owns the cgroups, containers go into its scope `banyan-<name>.scope`, and this process with them, when
+    /// the first is created or [`settle`](Self::settle) is called. Elsewhere nothing changes.
+    #[must_use]
+    pub fn in_scope(self, name: &str, description: &str) -> Self {
+        Self {
+            seat: Seat::in_scope(name, description),
+            ..self
+        }
+    }
+
+    /// Does now what the first container would wait for. Gives what the user should know: that systemd makes no scope, and
+    /// why; cgroups are made as without systemd then.
+    pub fn settle(&self) -> Option<&str> {
+        self.seat.place(&self.layout, || {
+            // What it started before stayed where it was.
+            if let Some(nursery) = &self.nursery {
+                nursery.rest();
+                nursery.expect();
+            }
+        });
+        self.notice()
+    }
+
+    /// The same about containers created until now.
+    #[must_use]
+    pub fn notice(&self) -> Option<&str> {
+        self.seat.notice()
+    }
+
     /// Creates a container up to the barrier: all its namespaces, mounts and limits exist, its program does not run.
     /// The directory may be that of a stopped container, which is so created anew; its log goes on.
     ///
@@ -136,6 +167,8 @@ impl Launcher {
         extras: Extras,
     ) -> Result<Container<Created>, LaunchError> {
         check(settings)?;
+        // A shim is born where its launcher is.
+        self.settle();
         match self.try_create(settings, dir, &extras, self.nursery.as_ref()) {
             // The zygote was killed before it made a shim, or the shim while it waited for work.
             Err((LaunchError::ShimLost, false)) => self.try_create(settings, dir, &extras, None),
@@ -157,7 +190,10 @@ impl Launcher {
     ) -> Result<Container<Created>, (LaunchError, bool)> {
         // The new process begins while we prepare the rest.
         let mut started = start_shim(&self.binary, nursery).map_err(|error| (error, false))?;
-        let cgroup = cgroup_of(&self.layout, settings);
+        let cgroup = match self.cgroup_of(settings, &mut started) {
+            Ok(cgroup) => cgroup,
+            Err(error) => return Err((error, started.give_up())),
+        };
         match self.order(settings, dir, extras, &cgroup, &mut started) {
             Ok((hello, Some(pidfd))) => {
                 if let Some(nursery) = nursery {
@@ -227,6 +263,9 @@ impl Launcher {
             ..self.plan(&settings, dir, &record.cgroup, &Extras::default())?
         };
         let mut started = start_shim(&self.binary, None)?;
+        if let Some(shim) = started.shim.pid() {
+            record.cgroup.take_in(shim);
+        }
         let adoption = Adoption {
             plan,
             pid: container.pid,
@@ -246,6 +285,17 @@ impl Launcher {
                 Err(error)
             }
         }
+    }
+
+    /// The container's cgroup on this host.
+    fn cgroup_of(&self, settings: &Settings, started: &mut Started) -> Result<Cgroup, LaunchError> {
+        let shared_pids = shares_pids(settings);
+        let wish = Wish {
+            id: &settings.id,
+            parent: settings.cgroup_parent.as_deref(),
+            shared_pids,
+        };
+        self.seat.cgroup(&self.layout, wish, || started.born())
     }
 
     pub(super) fn plan(
@@ -277,7 +327,7 @@ impl Launcher {
             gid_map: user.map(|user| map(&user.gid_map)),
             cgroup: cgroup.clone(),
             cgroup_view: self.layout.view(),
-            kill_cgroup: settings.namespaces.pid != Namespace::Private,
+            kill_cgroup: shares_pids(settings),
             terminal: settings.process.terminal,
             stdin: settings.process.stdin,
             log: settings.log.clone(),
@@ -290,10 +340,9 @@ impl Launcher {
     }
 }
 
-/// The container's cgroup on this host.
-pub(super) fn cgroup_of(layout: &Layout, settings: &Settings) -> Cgroup {
-    let shared_pids = settings.namespaces.pid != Namespace::Private;
-    Cgroup::plan(layout, &cgroup_name(settings), shared_pids)
+/// Whether it has no process ids of its own: it is killed through its cgroup then.
+pub(super) fn shares_pids(settings: &Settings) -> bool {
+    settings.namespaces.pid != Namespace::Private
 }
 
 /// Its device rules; `None`: it may use everything.
@@ -307,17 +356,6 @@ pub(super) fn rules_of(settings: &Settings) -> Result<Option<Vec<String>>, Launc
     let devices = rootfs::prepare_dev(&settings.devices);
     let rules = rootfs::device_rules(&devices, &settings.device_rules);
     rules.map(Some).map_err(LaunchError::Inside)
-}
-
-/// The cgroup's name under each hierarchy.
-fn cgroup_name(settings: &Settings) -> String {
-    if let Some(bundle) = settings.literal() {
-        return bundle.cgroup_path.trim_matches('/').to_owned();
-    }
-    match &settings.cgroup_parent {
-        Some(parent) => format!("{}/{}", parent.trim_matches('/'), settings.id),
-        None => format!("banyan-{}", settings.id),
-    }
 }
 
 /// Makes its directories; what an earlier run left in them of its end goes.

@@ -36,7 +36,8 @@ pub struct Settings {
     pub namespaces: Namespaces,
     /// What it may use.
     pub resources: Resources,
-    /// Parent cgroup under the hierarchy's root (`/` separated); `None`: `banyan-<id>` at the root itself.
+    /// Parent cgroup under the hierarchy's root (`/` separated), or where systemd runs a slice of it (`NAME.slice`); `None`:
+    /// `banyan-<id>` at the root itself, or in our scope.
     pub cgroup_parent: Option<String>,
     /// What it is not allowed.
     pub confinement: Confinement,

@@ -1,6 +1,6 @@
 //! Containers of an OCI runtime, by id, each in a directory below one root (runtime-spec, runtime.md).
 
-use super::{Refused, VERSION, resolve, spec::Spec};
+use super::{Manager, Refused, VERSION, resolve, spec::Spec};
 use crate::{
     container::{
         Container, ContainerDir, ContainerError, Direct, Handed, Hook, LaunchError, Launcher, Running,
@@ -105,13 +105,14 @@ struct Kept {
 #[derive(Debug, Clone)]
 pub struct Containers {
     root: PathBuf,
+    manager: Manager,
 }
 
 impl Containers {
-    /// Containers below `root`.
+    /// Containers below `root`; `manager` makes the cgroups of new ones.
     #[must_use]
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub fn new(root: PathBuf, manager: Manager) -> Self {
+        Self { root, manager }
     }
 
     fn dir(&self, id: &str) -> Result<ContainerDir, OciError> {
@@ -149,7 +150,7 @@ impl Containers {
         mut direct: Direct,
     ) -> Result<Started, OciError> {
         let dir = self.dir(id)?;
-        let mut settings = resolve::resolve(spec, id, bundle)?;
+        let mut settings = resolve::resolve(spec, id, bundle, self.manager)?;
         if let Some(exact) = &mut settings.process.exact {
             exact.preserved = u32::try_from(direct.preserved.len()).unwrap_or(u32::MAX);
         }

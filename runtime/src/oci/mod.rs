@@ -6,7 +6,7 @@
 //! 3. [`features`]: what this runtime can do, as runtime-spec's features.md asks.
 //! 4. [`example`]: the `config.json` that `spec` writes.
 //!
-//! Deliberately absent: checkpoints, virtual machines, other systems' fields, systemd as cgroup manager.
+//! Deliberately absent: checkpoints, virtual machines, other systems' fields.
 
 pub mod attend;
 pub mod containers;
@@ -18,7 +18,7 @@ mod resources;
 pub mod spec;
 
 pub use containers::{Containers, OciError, Started, Status};
-pub use resolve::{VERSION, process, resolve};
+pub use resolve::{Manager, VERSION, process, resolve};
 pub use resources::resources;
 
 use std::path::Path;

@@ -5,6 +5,7 @@ use super::{
     spec::{self, Spec},
 };
 use crate::{
+    cgroup::systemd::{self, Property, Scope},
     confine::{Capabilities, SeccompProfile, capabilities},
     container::{
         Bundle, Confinement, Exact, Files, Listener, Node, Process, Scheduler, Settings, TerminalSize,
@@ -22,11 +23,21 @@ use std::{
 /// The newest version of the specification this follows.
 pub const VERSION: &str = "1.2.1";
 
+/// Who makes cgroups, and so how `linux.cgroupsPath` is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Manager {
+    /// We do: a path.
+    #[default]
+    Cgroupfs,
+    /// systemd does: `slice:prefix:name`.
+    Systemd,
+}
+
 /// Settings of container `id` in the bundle at `bundle` (absolute).
 ///
 /// # Errors
 /// Names what is wrong or lacking.
-pub fn resolve(spec: &Spec, id: &str, bundle: &Path) -> Result<Settings, Refused> {
+pub fn resolve(spec: &Spec, id: &str, bundle: &Path, manager: Manager) -> Result<Settings, Refused> {
     check_version(&spec.oci_version)?;
     refuse_lacking(spec)?;
     let written = spec
@@ -79,7 +90,14 @@ pub fn resolve(spec: &Spec, id: &str, bundle: &Path) -> Result<Settings, Refused
     };
     let mut made = Bundle {
         nodes: spec.linux.devices.iter().map(node).collect::<Result<_, _>>()?,
-        cgroup_path: cgroup_path(spec.linux.cgroups_path.as_deref(), id)?,
+        cgroup_path: match manager {
+            Manager::Cgroupfs => cgroup_path(spec.linux.cgroups_path.as_deref(), id)?,
+            Manager::Systemd => String::new(),
+        },
+        scope: match manager {
+            Manager::Cgroupfs => None,
+            Manager::Systemd => Some(scope(spec, id)?),
+        },
         propagation,
         hostname: spec.hostname.clone().filter(|name| !name.is_empty()),
         create_container: spec.hooks.create_container.clone(),
@@ -333,7 +351,16 @@ fn node(written: &spec::Device) -> Result<Node, Refused> {
     })
 }
 
-/// Relative paths lie where all our cgroups do, at the root of each hierarchy; systemd's `slice:prefix:name` is refused.
+/// The scope that systemd is to make, and what the annotations ask of it.
+fn scope(spec: &Spec, id: &str) -> Result<(Scope, Vec<Property>), Refused> {
+    let written = spec.linux.cgroups_path.as_deref().unwrap_or_default();
+    let scope =
+        Scope::parse(written, id).map_err(|error| Refused::new(format!("linux.cgroupsPath: {error}")))?;
+    let asked = systemd::asked_properties(&spec.annotations).map_err(Refused::new)?;
+    Ok((scope, asked))
+}
+
+/// Relative paths lie where all our cgroups do, at the root of each hierarchy.
 fn cgroup_path(written: Option<&str>, id: &str) -> Result<String, Refused> {
     let path = written.unwrap_or_default().trim_matches('/');
     if path.is_empty() {
@@ -341,7 +368,7 @@ fn cgroup_path(written: Option<&str>, id: &str) -> Result<String, Refused> {
     }
     if path.contains(':') && !path.contains('/') {
         return Err(Refused::new(
-            "linux.cgroupsPath: systemd's form is not supported: use the manager `cgroupfs`",
+            "linux.cgroupsPath: that is systemd's form: give --systemd-cgroup, or write a path",
         ));
     }
     if path.split('/').any(|part| part == "..") {

@@ -2,7 +2,7 @@
 //!
 //! 1. Receive the order and descriptors: the container's pidfd, then standard streams.
 //! 2. Become undumpable, so that nobody in the container can look into us while we are half inside (CVE-2016-9962).
-//! 3. Join the cgroups, then all namespaces at once through the pidfd.
+//! 3. Join the cgroups, then all namespaces but that of cgroups at once through the pidfd.
 //! 4. A terminal, if wanted, from the container's own `/dev/pts`.
 //! 5. Clone the process as a *sibling* (`CLONE_PARENT`): it is the caller's child, who can wait for it; the helper ends.
 //! 6. The process confines itself as the container's own did, and executes.
@@ -94,8 +94,10 @@ fn enter(order: &Order, descriptors: Vec<OwnedFd>, caller: &OwnedFd) -> Result<(
         file.and_then(|file| rustix::io::write(&file, b"0"))
             .at(Step::JoinCgroup, door.display())?;
     }
-    clone::setns(target.as_fd(), order.namespaces).at(Step::JoinNamespace, "container")?;
-    drop(target);
+    // A cgroup namespace is a border that processes are not moved across (`nsdelegate`, cgroup-v2.rst, "Delegation
+    // Containment"): the copy is born in the container's cgroup, and joins the namespace then.
+    let late = order.namespaces & clone::CLONE_NEWCGROUP;
+    clone::setns(target.as_fd(), order.namespaces & !late).at(Step::JoinNamespace, "container")?;
     rustix::process::chdir("/").at(Step::Cwd, "/")?;
     let root = rustix::fs::open(
         "/",
@@ -139,7 +141,12 @@ fn enter(order: &Order, descriptors: Vec<OwnedFd>, caller: &OwnedFd) -> Result<(
                 filter_flags: crate::confine::filter_flags(&order.seccomp),
                 supervisor: None,
             };
-            let failure = match take_streams(slave.as_ref(), &streams, identity.uid) {
+            let joined = match late {
+                0 => Ok(()),
+                late => clone::setns(target.as_fd(), late).at(Step::JoinNamespace, "cgroup"),
+            };
+            let ready = joined.and_then(|()| take_streams(slave.as_ref(), &streams, identity.uid));
+            let failure = match ready {
                 Ok(()) => become_program(&confined),
                 Err(failure) => failure,
             };

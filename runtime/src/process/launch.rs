@@ -129,6 +129,21 @@ impl Started {
         self.created().map(|(hello, _)| hello)
     }
 
+    /// Waits until the shim's process id is known; nothing must have been ordered yet.
+    pub(crate) fn born(&mut self) -> Result<i32, LaunchError> {
+        loop {
+            if let Some(pid) = self.shim.pid() {
+                return Ok(pid);
+            }
+            match message::receive::<Reply>(&self.socket).map_err(LaunchError::Talk)? {
+                Some((Reply::Born { pid }, _)) => self.shim = Offspring::of(pid),
+                Some((Reply::Failed(failure), _)) => return Err(LaunchError::Inside(failure)),
+                Some(_) => {}
+                None => return Err(LaunchError::ShimLost),
+            }
+        }
+    }
+
     /// Waits until the container stands at the barrier (or was taken over); gives its pidfd if that came along.
     pub(crate) fn created(&mut self) -> Result<(Hello, Option<OwnedFd>), LaunchError> {
         let mut result = None;

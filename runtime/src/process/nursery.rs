@@ -25,6 +25,11 @@ impl Offspring {
         self.0.is_some()
     }
 
+    /// Its process id, when that is known and it was not waited for.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.0.map(|pid| pid.as_raw_nonzero().get())
+    }
+
     /// Waits for its end and takes it out of the process table. Nothing happens a second time, or when it is not known.
     pub(crate) fn wait(&mut self) {
         let Some(pid) = self.0.take() else { return };

@@ -244,9 +244,12 @@ fn create(
     if settings.annotations.contains_key(ANNOTATION) {
         return network::create(settings, dir, registry);
     }
-    Registry::launcher()?
-        .create(settings, dir, Extras::default())
-        .map_err(|error| launch_error(settings, &error))
+    let launcher = Registry::launcher()?;
+    let created = launcher.create(settings, dir, Extras::default());
+    if let Some(text) = launcher.notice() {
+        let _ = writeln!(std::io::stderr(), "warning: {text}");
+    }
+    created.map_err(|error| launch_error(settings, &error))
 }
 
 fn undo(registry: &Registry, dir: &ContainerDir, mut error: CommandError) -> CommandError {

@@ -16,7 +16,7 @@ mod streams;
 
 use banyan_runtime::{
     container::Launcher,
-    oci::{Containers, OciError},
+    oci::{Containers, Manager, OciError},
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::{
@@ -49,7 +49,7 @@ pub(super) struct Oci {
     /// Say more in that file
     #[arg(long)]
     debug: bool,
-    /// Refused: cgroups are made directly
+    /// Have systemd make cgroups: linux.cgroupsPath is slice:prefix:name then
     #[arg(long)]
     systemd_cgroup: bool,
     /// Who makes cgroups
@@ -164,11 +164,6 @@ pub(super) fn main(words: Vec<OsString>, state: Option<&Path>) -> u8 {
 }
 
 fn run(oci: &Oci, state: Option<&Path>) -> Outcome {
-    if oci.systemd_cgroup || oci.cgroup_manager == "systemd" {
-        return Err(Failed::new(
-            "systemd is not supported as cgroup manager: use `cgroupfs`",
-        ));
-    }
     if oci.cgroup_manager == "disabled" {
         return Err(Failed::new(
             "containers without cgroups are not supported: use the manager `cgroupfs`",
@@ -180,8 +175,13 @@ fn run(oci: &Oci, state: Option<&Path>) -> Outcome {
         .or_else(|| state.map(|state| state.join("run/oci")))
         .unwrap_or_else(|| PathBuf::from("/run/banyan/oci"));
     let root = std::path::absolute(&root).unwrap_or(root);
+    let manager = if oci.systemd_cgroup || oci.cgroup_manager == "systemd" {
+        Manager::Systemd
+    } else {
+        Manager::Cgroupfs
+    };
     let context = Context {
-        containers: Containers::new(root),
+        containers: Containers::new(root, manager),
     };
     match &oci.command {
         Command::Create(create) => create.run(&context),

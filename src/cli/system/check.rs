@@ -7,7 +7,7 @@ use crate::{
     state::Roots,
 };
 use banyan_runtime::{
-    cgroup::Layout,
+    cgroup::{Layout, systemd},
     container::{ContainerDir, Found},
     network::Hall,
 };
@@ -143,6 +143,7 @@ impl Checker<'_> {
             Ok(layout) => {
                 let view = super::cgroups(&layout.view());
                 self.say(Verdict::Fine, format!("cgroups: {view}"), None);
+                self.scopes(&layout);
             }
             Err(error) => {
                 let what = format!("cgroups cannot be used: {error}");
@@ -165,6 +166,23 @@ impl Checker<'_> {
                 what,
                 Some("use a kernel with CONFIG_SECCOMP_FILTER"),
             );
+        }
+    }
+
+    /// systemd, where it is the one who makes places for containers.
+    fn scopes(&mut self, layout: &Layout) {
+        match systemd::check(layout) {
+            None => {}
+            Some(Ok(())) => self.say(Verdict::Fine, "systemd makes scopes for containers", None),
+            Some(Err(error)) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                let what = format!("systemd makes no scopes: {error}{}", cause.unwrap_or_default());
+                self.say(
+                    Verdict::Note,
+                    what,
+                    Some("containers go to the root of the cgroup tree then"),
+                );
+            }
         }
     }
 

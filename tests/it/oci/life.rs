@@ -292,7 +292,7 @@ fn features_are_those_of_this_runtime() {
     let Some(place) = Place::new() else { return };
     let features: Value = serde_json::from_str(&place.ok(&["features"])).unwrap();
     assert_eq!(features["ociVersionMax"], "1.2.1");
-    assert_eq!(features["linux"]["cgroup"]["systemd"], false);
+    assert_eq!(features["linux"]["cgroup"]["systemd"], true);
     assert_eq!(features["linux"]["apparmor"]["enabled"], false);
     // Every mount option named there is taken.
     let refused = [
@@ -320,10 +320,4 @@ fn features_are_those_of_this_runtime() {
         });
         assert_eq!(out, "ran\n", "{option}");
     }
-    let systemd = place.run(&["--systemd-cgroup", "list"]);
-    assert!(
-        systemd.error.contains("systemd is not supported"),
-        "{}",
-        systemd.error
-    );
 }

@@ -2,11 +2,13 @@
 //!
 //! 1. [`life`]: the commands, states, streams. 2. [`fields`]: what `config.json` may ask for, property by property.
 //! 3. [`namespaces`]: joined, user and time namespaces. 4. [`podman`]: an engine that knows nothing of us.
+//! 5. [`scopes`]: cgroups made by systemd.
 
 mod fields;
 mod life;
 mod namespaces;
 mod podman;
+mod scopes;
 
 use super::support::{BANYAN, can_run_containers};
 use serde_json::{Value, json};

@@ -1,19 +1,29 @@
 //! Podman with `--runtime` set to ours: what an engine that knows nothing of us needs.
 
 use super::{Place, Ran};
-use crate::support::{BANYAN, skip, wait_until};
+use crate::{
+    support::{BANYAN, skip, wait_until},
+    systemd::{cgroup, owns_cgroups, property, read, systemctl},
+};
 use std::{
     fs,
+    path::Path,
     process::{Command, Stdio},
 };
 
 struct Podman {
     place: Place,
+    /// Its flag; without one it is what Podman finds best.
+    cgroup_manager: Option<&'static str>,
 }
 
 impl Podman {
     /// Podman with storage of its own and an image made of busybox; `None` where there is none.
     fn new() -> Option<Self> {
+        Self::managed_by(Some("--cgroup-manager=cgroupfs"))
+    }
+
+    fn managed_by(cgroup_manager: Option<&'static str>) -> Option<Self> {
         let place = Place::new()?;
         let found = Command::new("podman").arg("--version").output();
         if !found.is_ok_and(|output| output.status.success()) {
@@ -22,7 +32,10 @@ impl Podman {
         }
         // A runtime is a path without arguments: our program under its second name.
         std::os::unix::fs::symlink(BANYAN, place.path("banyan-oci")).unwrap();
-        let podman = Self { place };
+        let podman = Self {
+            place,
+            cgroup_manager,
+        };
         let archive = podman.place.path("root.tar");
         let packed = Command::new("tar")
             .arg("-C")
@@ -39,14 +52,8 @@ impl Podman {
     fn run(&self, words: &[&str]) -> Ran {
         let place = |name: &str| self.place.path(name);
         let output = Command::new("podman")
-            .args([
-                "--storage-driver",
-                "vfs",
-                "--cgroup-manager",
-                "cgroupfs",
-                "--events-backend",
-                "file",
-            ])
+            .args(["--storage-driver", "vfs", "--events-backend", "file"])
+            .args(self.cgroup_manager)
             .arg("--root")
             .arg(place("podman/root"))
             .arg("--runroot")
@@ -190,4 +197,87 @@ fn podman_execs_stops_pauses_and_reads_logs() {
     assert_eq!(podman.ok(&["logs", "c"]), "up\nbye\n");
     podman.ok(&["start", "c"]);
     podman.ok(&["rm", "--force", "--time", "0", "c"]);
+}
+
+#[test]
+fn podman_has_systemd_make_scopes() {
+    if !owns_cgroups() {
+        return;
+    }
+    // Podman's own choice.
+    let Some(podman) = Podman::managed_by(None) else {
+        return;
+    };
+    let flags = [
+        "-d",
+        "--name",
+        "c",
+        "--memory",
+        "64m",
+        "--pids-limit",
+        "20",
+        "--cpus",
+        "0.5",
+    ];
+    let script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done";
+    let ran = podman.start(&flags, script);
+    assert_eq!(ran.code, 0, "{}", ran.error);
+    let id = ran.out.trim().to_owned();
+    let unit = format!("libpod-{id}.scope");
+    let own = Path::new("/sys/fs/cgroup/machine.slice").join(&unit);
+    let check = |when: &str| {
+        assert_eq!(read(&own.join("memory.max")), (64 << 20).to_string(), "{when}");
+        assert_eq!(read(&own.join("pids.max")), "20", "{when}");
+        assert_eq!(read(&own.join("cpu.max")), "50000 100000", "{when}");
+    };
+    check("at the start");
+    assert_eq!(property(&unit, "MemoryMax"), (64 << 20).to_string());
+    assert_eq!(property(&unit, "TasksMax"), "20");
+    assert_eq!(property(&unit, "Delegate"), "yes");
+    let status = systemctl(&["status", "--no-pager", &unit]);
+    assert!(
+        status.contains("sleep 0.1") && status.contains(&format!("Container {id} of banyan")),
+        "{status}"
+    );
+    systemctl(&["daemon-reload"]);
+    systemctl(&["set-property", "--runtime", &unit, "CPUWeight=50"]);
+    check("after a reload");
+    let ran = podman.run(&[
+        "exec",
+        "c",
+        "sh",
+        "-c",
+        "cat /proc/self/cgroup /sys/fs/cgroup/memory.max; exit 9",
+    ]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (9, "0::/\n67108864\n"),
+        "{}",
+        ran.error
+    );
+    let pid = podman.ok(&["inspect", "--format", "{{.State.Pid}}", "c"]);
+    assert_eq!(cgroup(pid.trim()), format!("/machine.slice/{unit}"));
+    podman.ok(&["pause", "c"]);
+    podman.ok(&["unpause", "c"]);
+    podman.ok(&["stop", "--time", "20", "c"]);
+    assert_eq!(
+        podman
+            .ok(&["inspect", "--format", "{{.State.ExitCode}}", "c"])
+            .trim(),
+        "3"
+    );
+    assert_eq!(podman.ok(&["logs", "c"]), "up\nbye\n");
+    wait_until(10, "the scope's end", || (!own.exists()).then_some(()));
+    podman.ok(&["start", "c"]);
+    check("started again");
+    podman.ok(&["rm", "--force", "--time", "0", "c"]);
+    wait_until(10, "the scope's end", || {
+        let units = systemctl(&["list-units", "--all", "--plain", "--no-legend", "libpod-*"]);
+        (!own.exists() && units.is_empty()).then_some(())
+    });
+    let ran = podman.start(
+        &["--rm", "--memory", "16m", "--memory-swap", "16m"],
+        "x=$(head -c 100000000 /dev/zero | tr '\\0' x); echo survived",
+    );
+    assert_eq!(ran.code, 137, "{}{}", ran.out, ran.error);
 }
