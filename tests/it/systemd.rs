@@ -361,6 +361,95 @@ fn killed_engines_and_reloads_disturb_neither_containers_nor_limits() {
     nothing_is_left();
 }
 
+#[test]
+fn a_service_whose_parent_is_a_slice_has_a_scope_of_its_own_there() {
+    if !owns_cgroups() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project(
+        "parted",
+        &TWO.replace("mem_limit: 24m", "cgroup_parent: shop.slice"),
+    );
+    project.ok(&["up", "-d", "--scale", "a=3"]);
+    let (_, scope) = scope_of(&project);
+    container_in(&scope, &project.id("b"));
+    let shop = fs::read_dir("/sys/fs/cgroup/shop.slice").unwrap().flatten();
+    let scopes: Vec<_> = shop
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".scope"))
+        .collect();
+    assert_eq!(scopes.len(), 3, "{scopes:?}");
+    for unit in &scopes {
+        // Its shim is with it.
+        let shim = Path::new("/sys/fs/cgroup/shop.slice")
+            .join(unit)
+            .join("supervisor/cgroup.procs");
+        assert_eq!(read(&shim).lines().count(), 1, "{unit}");
+    }
+    project.ok(&["down", "-t", "0"]);
+    nothing_is_left();
+    systemctl(&["stop", "shop.slice"]);
+}
+
+#[test]
+fn what_a_service_of_systemd_starts_outlives_it() {
+    if !owns_cgroups() {
+        return;
+    }
+    let root = Root::new();
+    let project = root.project("outlives", TWO);
+    let text = |path: &Path| path.display().to_string();
+    let (base, file) = (text(root.path()), text(&project.folder.join("compose.yaml")));
+    let project_words = ["--root", &base, "-p", "outlives", "-f", &file, "up", "-d"];
+    let container_words = [
+        "--root",
+        &base,
+        "container",
+        "run",
+        "-d",
+        "--name",
+        "single",
+        "busybox",
+        "sleep",
+        "1000",
+    ];
+    for words in [&project_words[..], &container_words] {
+        // Everything in the service's own cgroup is killed when its program has ended.
+        let ran = Command::new("systemd-run")
+            .args([
+                "--quiet",
+                "--wait",
+                "--collect",
+                "--property=KillMode=control-group",
+                "--",
+                BANYAN,
+            ])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+    assert_eq!(engines(&project).len(), 1, "the engine went with the service");
+    for container in project.ps() {
+        assert_eq!(container["State"], "running", "{container}");
+    }
+    let (code, list, error) = container(&root, &["ls", "--no-trunc", "--format", "json"]);
+    assert_eq!(code, 0, "{error}");
+    let mut lines = list
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let single = lines.find(|line| line["Names"] == "single").unwrap();
+    let id = single["ID"].as_str().unwrap();
+    let scope = Path::new(SLICE).join(format!("banyan-{}.scope", &id[..12]));
+    assert_eq!(read(&scope.join(id).join("cgroup.procs")).lines().count(), 1);
+    // Its attendant and its shim.
+    assert_eq!(read(&scope.join("supervisor/cgroup.procs")).lines().count(), 2);
+    container(&root, &["rm", "--force", "single"]);
+    project.ok(&["down", "-t", "0"]);
+    nothing_is_left();
+}
+
 /// Runs a container that says where it is, on a machine where `instead` is at the place of systemd's socket.
 fn where_with(root: &Root, instead: &Path) -> (String, String) {
     let line = format!(
