@@ -1,11 +1,15 @@
 //! What one container costs beside the kernel's own work and beside crun and runc, all in one run, in turn.
 //!
 //! Run it through `benches/container`, which builds the program first and prepares the host. Prints medians and 95th
-//! percentiles; machines are noisy, so read the ratios. Three floors: the bare one has namespaces and an overlay; the second
+//! percentiles; machines are noisy, so read the ratios. Four floors: the bare one has namespaces and an overlay; the second
 //! also has the cgroups every container has here, joined in the cheapest way there is; the third also the filesystems that
-//! no container is without (`/proc`, `/dev` and what is in it, `/sys`, the cgroup view), and `pivot_root`.
+//! no container is without (`/proc`, `/dev` and what is in it, `/sys`, the cgroup view), and `pivot_root`. The fourth is the
+//! first with a veth pair to a bridge, an address and a default route.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+
+#[path = "container/veth.rs"]
+mod veth;
 
 use banyan_runtime::{
     container::{ContainerDir, Extras, Launcher, Settings, remove},
@@ -14,13 +18,14 @@ use banyan_runtime::{
 use std::{
     ffi::CString,
     fs,
+    os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 /// Rows that others are compared with.
-const FLOORS: usize = 3;
+const FLOORS: usize = 4;
 /// Containers started at the same time.
 const PARALLEL: usize = 50;
 
@@ -36,17 +41,22 @@ fn main() {
     let mut rows: Vec<Row> = vec![
         Row::new(
             "floor: clone, overlay, exec, wait",
-            Box::new(|b, n| b.floor(n, &[], &[])),
+            Box::new(|b, n| b.floor(n, &[], &[], None)),
         ),
         Row::new(
             "floor with cgroups",
-            Box::new(|b, n| b.floor(n, &b.hierarchies, &[])),
+            Box::new(|b, n| b.floor(n, &b.hierarchies, &[], None)),
         ),
         Row::new(
             "floor with cgroups and its mounts",
-            Box::new(|b, n| b.floor(n, &b.hierarchies, &b.mounts)),
+            Box::new(|b, n| b.floor(n, &b.hierarchies, &b.mounts, None)),
         ),
-        Row::new("banyan, library", Box::new(|b, n| b.library(n))),
+        Row::new(
+            "floor with veth",
+            Box::new(|b, n| b.floor(n, &[], &[], Some(&b.net))),
+        ),
+        Row::new("banyan, library", Box::new(|b, n| b.library(n, false))),
+        Row::new("banyan, library, with veth", Box::new(|b, n| b.library(n, true))),
         Row::new("banyan container run --rm", Box::new(|b, n| b.command(n))),
         Row::new("banyan oci run", Box::new(|b, n| b.oci(n))),
     ];
@@ -81,7 +91,7 @@ fn main() {
     }
     let floors: Vec<Duration> = rows[..FLOORS].iter_mut().map(Row::median).collect();
     println!(
-        "{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "{:<36} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
         format!("{rounds} rounds, /bin/true"),
         "best",
         "median",
@@ -89,7 +99,8 @@ fn main() {
         "work",
         "x floor",
         "x 2nd",
-        "x 3rd"
+        "x 3rd",
+        "x veth"
     );
     for row in &mut rows {
         let median = row.median();
@@ -176,6 +187,7 @@ struct Bench {
     hierarchies: Vec<PathBuf>,
     /// What is mounted in a root beside the root.
     mounts: Vec<Step>,
+    net: veth::Net,
 }
 
 /// One of the calls that fill a container's root, below its current directory.
@@ -292,6 +304,7 @@ impl Bench {
             launcher,
             mounts: Step::all(&hierarchies()),
             hierarchies: hierarchies(),
+            net: veth::Net::new(),
         };
         bench.bundle();
         bench
@@ -328,10 +341,18 @@ impl Bench {
         )
     }
 
-    /// Create, start, wait, remove, in this process.
-    fn library(&self, round: usize) {
+    /// Create, perhaps connect, start, wait, remove, in this process.
+    fn library(&self, round: usize, with_network: bool) {
         let (settings, dir) = self.settings(&format!("l{round}"), &["/bin/true"]);
         let created = self.launcher.create(&settings, &dir, Extras::default()).unwrap();
+        if with_network {
+            let namespace = created.network_namespace().unwrap();
+            let endpoint = veth::Net::endpoint(round);
+            self.net
+                .hall
+                .connect(namespace.as_fd(), &[endpoint], None)
+                .unwrap();
+        }
         let mut running = created.start().unwrap();
         assert_eq!(running.wait(None).unwrap().unwrap().code(), 0);
         remove(&dir, false).unwrap();
@@ -385,7 +406,7 @@ impl Bench {
 
     /// The kernel's own work: the namespaces of a container, an overlay as its root, cgroups in these hierarchies, these
     /// mounts, exec, wait, clean-up. No limits, nothing masked.
-    fn floor(&self, round: usize, hierarchies: &[PathBuf], mounts: &[Step]) {
+    fn floor(&self, round: usize, hierarchies: &[PathBuf], mounts: &[Step], net: Option<&veth::Net>) {
         let cgroups: Vec<PathBuf> = hierarchies
             .iter()
             .map(|mount| mount.join(format!("bench-{}-f{round}", std::process::id())))
@@ -404,6 +425,9 @@ impl Bench {
         );
         let (options, root) = (CString::new(options).unwrap(), text(place.join("root")));
         let program = c"/bin/true";
+        let inside = veth::Inside::new(round);
+        // The child waits for its end of the pair.
+        let (wait, tell) = std::io::pipe().unwrap();
         let flags = libc::CLONE_NEWNS
             | libc::CLONE_NEWPID
             | libc::CLONE_NEWNET
@@ -420,6 +444,13 @@ impl Bench {
             #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one child, one story")]
             // SAFETY: all pointers are to NUL-terminated texts that live until exec; failures end the child.
             unsafe {
+                if net.is_some() {
+                    let mut one = 0_u8;
+                    let got = libc::read(wait.as_raw_fd(), (&raw mut one).cast(), 1);
+                    if got != 1 || !inside.done() {
+                        libc::_exit(3);
+                    }
+                }
                 for door in &doors {
                     let fd = libc::open(door.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
                     if libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
@@ -460,6 +491,10 @@ impl Bench {
         }
         let mut status = 0;
         let pid = i32::try_from(pid).unwrap();
+        if let Some(net) = net {
+            net.give(pid, round);
+            std::io::Write::write_all(&mut &tell, b"1").unwrap();
+        }
         // SAFETY: `status` outlives the call; the child is ours.
         let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
         assert!(waited == pid && status == 0, "the floor's child failed");

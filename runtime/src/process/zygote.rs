@@ -32,7 +32,7 @@ pub(crate) fn run(launcher: OwnedFd) -> u8 {
         match copy(&launcher, &socket) {
             Ok(Copied::Child) => {
                 drop(launcher);
-                return shim::run(socket);
+                return shim::run_copied(socket);
             }
             Ok(Copied::Parent { pid, .. }) => {
                 let pid = pid.as_raw_nonzero().get();

@@ -1,6 +1,6 @@
 //! Becoming a container's parent: of a new one, or of one whose shim was killed.
 
-use super::{Revival, Shim};
+use super::{Revival, Shim, ahead::Ahead};
 use crate::{
     container::{paths, record::Record},
     failure::{At, Failure, Step},
@@ -53,6 +53,7 @@ impl Shim {
         mut plan: Plan,
         descriptors: Vec<OwnedFd>,
         launcher: BorrowedFd<'_>,
+        ahead: Option<Ahead>,
     ) -> Result<Self, Failure> {
         let mut descriptors = descriptors.into_iter();
         let gate = descriptors
@@ -78,7 +79,7 @@ impl Shim {
         };
         let (mut inherited, outputs, input) = make_streams(&plan, theirs, grants)?;
         inherited.gate = gate;
-        let (pid, pidfd) = clone_init(&plan, inherited)?;
+        let (pid, pidfd) = clone_init(&plan, inherited, ahead)?;
         // Init has its copy.
         plan.filter = None;
         let mut shim = Self {
@@ -257,7 +258,7 @@ fn make_streams(plan: &Plan, channel: OwnedFd, grants: Option<OwnedFd>) -> Resul
     Ok((inherited, outputs, our_input))
 }
 
-fn clone_init(plan: &Plan, inherited: Inherited) -> Result<(Pid, OwnedFd), Failure> {
+fn clone_init(plan: &Plan, inherited: Inherited, ahead: Option<Ahead>) -> Result<(Pid, OwnedFd), Failure> {
     if let Some(path) = &plan.join_pid {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = rustix::fs::open(path, flags, Mode::empty()).at(Step::JoinNamespace, path.display())?;
@@ -288,16 +289,29 @@ fn clone_init(plan: &Plan, inherited: Inherited) -> Result<(Pid, OwnedFd), Failu
         .flatten()
         .map(AsFd::as_fd)
         .collect();
+    let ahead = ahead.filter(|ahead| ahead.fits(plan.clone_flags));
+    let namespaces = match &ahead {
+        Some(ahead) => {
+            ahead.enter().at(Step::JoinNamespace, "net")?;
+            plan.clone_flags & !clone::CLONE_NEWNET
+        }
+        None => plan.clone_flags,
+    };
     let options = clone::CopyOptions {
-        namespaces: plan.clone_flags,
+        namespaces,
         sibling: false,
         cgroup: cgroup.as_ref().map(AsFd::as_fd),
         keep: Some(&keep),
     };
-    match clone::copy_process(&options).at(Step::Clone, &plan.id)? {
-        clone::Copied::Child => init::run(plan, inherited),
-        clone::Copied::Parent { pid, pidfd } => Ok((pid, pidfd)),
+    let made = match clone::copy_process(&options).at(Step::Clone, &plan.id) {
+        Ok(clone::Copied::Child) => init::run(plan, inherited),
+        Ok(clone::Copied::Parent { pid, pidfd }) => Ok((pid, pidfd)),
+        Err(failure) => Err(failure),
+    };
+    if let Some(ahead) = ahead {
+        ahead.leave().at(Step::JoinNamespace, "net")?;
     }
+    made
 }
 
 /// The socket in the run directory. Bound through the directory's descriptor: a socket's path may have 108 bytes only

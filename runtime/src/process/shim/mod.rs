@@ -11,6 +11,7 @@
 //!
 //! [`make`] has steps 2 and 3; [`revival`] brings the engine back.
 
+mod ahead;
 mod make;
 mod revival;
 
@@ -29,6 +30,7 @@ use crate::{
     },
     sys::{heap, pidfd},
 };
+use ahead::Ahead;
 use revival::{REVIVE_AGAIN, Revival};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -46,14 +48,31 @@ const BEFORE_SYNC: std::time::Duration = Duration::from_millis(20);
 
 /// Runs the role; `launcher` is the socket the plan comes through.
 pub(crate) fn run(launcher: OwnedFd) -> u8 {
+    serve_launcher(launcher, false)
+}
+
+/// The same in a copy of the zygote, which may have been made before somebody wants it.
+pub(super) fn run_copied(launcher: OwnedFd) -> u8 {
+    serve_launcher(launcher, true)
+}
+
+fn serve_launcher(launcher: OwnedFd, copied: bool) -> u8 {
     // Leave the launcher's session: its terminal's Ctrl-C is not for us. Fails when we lead a group already: harmless.
     let _ = rustix::process::setsid();
     let _ = rustix::process::chdir("/");
     // Executed through a descriptor, we would be called after its number.
     let _ = rustix::thread::set_name(c"banyan-shim");
+    let ahead = if copied {
+        Ahead::prepare(launcher.as_fd())
+    } else {
+        Ok(None)
+    };
+    let Ok(ahead) = ahead else { return 125 };
     let made = match message::receive::<Request>(&launcher) {
         Ok(Some((Request::Zygote, _))) => return zygote::run(launcher),
-        Ok(Some((Request::Launch(plan), descriptors))) => Shim::launch(*plan, descriptors, launcher.as_fd()),
+        Ok(Some((Request::Launch(plan), descriptors))) => {
+            Shim::launch(*plan, descriptors, launcher.as_fd(), ahead)
+        }
         Ok(Some((Request::Adopt(adoption), descriptors))) => {
             Shim::adopt(*adoption, descriptors, launcher.as_fd())
         }
