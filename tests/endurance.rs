@@ -133,7 +133,13 @@ fn a_thousand_containers_leave_nothing_and_cost_the_same() {
         before.0,
         after.0
     );
-    assert_eq!(after.1, before.1, "descriptors");
+    // The other test may have ended meanwhile.
+    assert!(
+        after.1 <= before.1,
+        "descriptors grew from {} to {}",
+        before.1,
+        after.1
+    );
     launcher.rest();
     assert_eq!(children(), "", "processes of ours");
     assert_eq!(count(place.path().join("state").to_str().unwrap()), 0);
