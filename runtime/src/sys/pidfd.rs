@@ -117,21 +117,26 @@ const PIDFD_INFO_EXIT: u64 = 1 << 3;
 const PIDFD_GET_INFO: libc::c_ulong = 0xC040_FF0B;
 
 /// How a process ended that is not our child (`PIDFD_GET_INFO` with `PIDFD_INFO_EXIT`, Linux 6.15): the pidfd must
-/// have been opened before its parent reaped it. `None` when the kernel does not tell (yet).
-#[must_use]
-pub fn status_of_stranger(pidfd: BorrowedFd<'_>) -> Option<Ended> {
+/// have been opened before its parent reaped it. `None`: its parent has not reaped it yet.
+///
+/// # Errors
+/// When the kernel will not tell, later neither: `ENOTTY` before Linux 6.13, `ESRCH` before 6.15.
+pub fn status_of_stranger(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
     let mut info = PidfdInfo {
         mask: PIDFD_INFO_EXIT,
         ..PidfdInfo::default()
     };
     // SAFETY: the kernel writes at most the size encoded in the request number, 64 bytes, which is what `info` has.
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
-    if result != 0 || info.mask & PIDFD_INFO_EXIT == 0 {
-        return None;
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if info.mask & PIDFD_INFO_EXIT == 0 {
+        return Ok(None);
     }
     let status = info.exit_code;
-    Some(match status & 0x7f {
+    Ok(Some(match status & 0x7f {
         0 => Ended::Code((status >> 8) & 0xff),
         signal => Ended::Signal(signal),
-    })
+    }))
 }

@@ -343,8 +343,10 @@ impl Shim {
     fn status_of_adopted(&self) -> Option<pidfd::Ended> {
         // Ten seconds: a busy host's init takes its time.
         for _ in 0..2000 {
-            if let Some(ended) = pidfd::status_of_stranger(self.pidfd.as_fd()) {
-                return Some(ended);
+            match pidfd::status_of_stranger(self.pidfd.as_fd()) {
+                Ok(None) => {}
+                // An older kernel never tells: nobody should wait for it.
+                told => return told.ok().flatten(),
             }
             std::thread::sleep(Duration::from_millis(5));
         }
