@@ -231,7 +231,10 @@ fn move_in(layout: &Layout, scope: &Scope, description: &str, pid: i32) -> Resul
         };
         match wanted.make(layout, PATIENCE) {
             Ok(directory) => {
-                enter(&directory, pid).map_err(|cause| lost(&directory, cause))?;
+                enter(&directory, pid).map_err(|cause| SystemdError::Enter {
+                    path: directory.clone(),
+                    cause,
+                })?;
                 return Ok(directory);
             }
             Err(SystemdError::Exists(_)) => {}
@@ -247,13 +250,6 @@ fn has_containers(scope: &Path) -> bool {
     below
         .filter(|entry| entry.file_name() != LEAF)
         .any(|entry| is_populated(&entry.path()))
-}
-
-fn lost(directory: &Path, cause: io::Error) -> SystemdError {
-    SystemdError::Lost {
-        path: directory.to_path_buf(),
-        cause,
-    }
 }
 
 /// The v2 tree's mount, where systemd owns that tree and there is no other.

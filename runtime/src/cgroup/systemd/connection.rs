@@ -57,7 +57,7 @@ impl Connection {
         }
     }
 
-    fn at(path: &Path, patience: Duration) -> Result<Self, SystemdError> {
+    pub(super) fn at(path: &Path, patience: Duration) -> Result<Self, SystemdError> {
         let fail = |cause: io::Error| SystemdError::Unreachable {
             path: path.to_path_buf(),
             cause,

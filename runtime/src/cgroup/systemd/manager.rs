@@ -163,3 +163,109 @@ impl Manager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::systemd::message::{PREFIX, length, sample};
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixListener,
+    };
+
+    /// Asks a systemd that answers each call with what `says` makes of its serial, one after the other.
+    fn with<T>(says: Vec<fn(u32) -> Vec<u8>>, ask: impl FnOnce(&mut Manager) -> T) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let systemd = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut greeting = Vec::new();
+            while !greeting.ends_with(b"BEGIN\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                greeting.extend(byte);
+            }
+            stream.write_all(b"OK 0\r\n").unwrap();
+            for answer in says {
+                let mut call = vec![0; PREFIX];
+                stream.read_exact(&mut call).unwrap();
+                let mut rest = vec![0; length(&call).unwrap() - PREFIX];
+                stream.read_exact(&mut rest).unwrap();
+                let serial = u32::from_le_bytes(call[8..12].try_into().unwrap());
+                stream.write_all(&answer(serial)).unwrap();
+            }
+        });
+        let connection = Connection::at(&path, Duration::from_secs(5)).unwrap();
+        let asked = ask(&mut Manager { connection });
+        systemd.join().unwrap();
+        asked
+    }
+
+    fn start(answer: fn(u32) -> Vec<u8>) -> Result<Begun, SystemdError> {
+        with(vec![answer], |manager| {
+            manager.start_transient("a.scope", &[], Some(("a.slice", &[])))
+        })
+    }
+
+    #[test]
+    fn a_unit_is_started_when_its_own_job_is_done() {
+        // Another job is over before the answer comes, and one between it and ours.
+        let begun = start(|serial| {
+            [
+                sample::removed("/job/1", "failed"),
+                sample::job(serial, "/job/2"),
+                sample::removed("/job/3", "failed"),
+                sample::removed("/job/2", "done"),
+            ]
+            .concat()
+        });
+        assert_eq!(begun.unwrap(), Begun::Yes);
+        // Ours is told of first.
+        let begun =
+            start(|serial| [sample::removed("/job/2", "done"), sample::job(serial, "/job/2")].concat());
+        assert_eq!(begun.unwrap(), Begun::Yes);
+    }
+
+    #[test]
+    fn failures_say_what_systemd_says() {
+        let failed = start(|serial| {
+            [
+                sample::job(serial, "/job/2"),
+                sample::removed("/job/2", "timeout"),
+            ]
+            .concat()
+        });
+        let told = failed.unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "systemd could not start `a.scope`: its job ended as `timeout`"
+        );
+        let refused = start(|serial| sample::refusal(serial, "x.Denied", "not you"));
+        let told = refused.unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "systemd refuses StartTransientUnit of `a.scope`: not you (x.Denied)"
+        );
+        let exists = start(|serial| sample::refusal(serial, UNIT_EXISTS, "there"));
+        assert_eq!(exists.unwrap(), Begun::Exists);
+    }
+
+    #[test]
+    fn what_is_not_there_needs_no_stopping() {
+        let missing = |serial| sample::refusal(serial, NO_SUCH_UNIT, "not loaded");
+        with(vec![missing, missing], |manager| {
+            manager.stop("a.scope").unwrap();
+            manager.reset_failed("a.scope").unwrap();
+        });
+        with(
+            vec![|serial| [sample::job(serial, "/job/5"), sample::removed("/job/5", "done")].concat()],
+            |manager| manager.stop("a.scope").unwrap(),
+        );
+        let refused = with(
+            vec![|serial| sample::refusal(serial, "x.Bad", "no such property")],
+            |manager| manager.set_properties("a.scope", &[]),
+        );
+        assert!(refused.is_err());
+    }
+}

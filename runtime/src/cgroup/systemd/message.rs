@@ -155,20 +155,18 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Received, Garbled> {
     })
 }
 
+/// What a peer says, for tests.
 #[cfg(test)]
-mod tests {
+pub(super) mod sample {
     use super::*;
 
-    const METHOD: Method = Method {
-        destination: "a.b",
-        path: "/a",
-        interface: "a.b.C",
-        name: "Do",
-        signature: "s",
-    };
-
-    /// What a peer sends: a call with its type and one field changed.
-    fn reply(kind: u8, fields: &[(u8, &str, &str)], serial: Option<u32>, body: &[u8]) -> Vec<u8> {
+    /// A message of this type with these fields (code, type, text), that answers `serial`.
+    pub(in super::super) fn message(
+        kind: u8,
+        fields: &[(u8, &str, &str)],
+        serial: Option<u32>,
+        body: &[u8],
+    ) -> Vec<u8> {
         let mut to = Writer::default();
         for byte in [b'l', kind, 1, 1] {
             to.byte(byte);
@@ -186,9 +184,9 @@ mod tests {
                 to.byte(*code);
                 to.signature(kind);
                 if *kind == "g" {
-                    to.signature(text)
+                    to.signature(text);
                 } else {
-                    to.text(text)
+                    to.text(text);
                 }
             }
         });
@@ -197,6 +195,51 @@ mod tests {
         bytes.extend(body);
         bytes
     }
+
+    fn text(text: &str) -> Vec<u8> {
+        let mut to = Writer::default();
+        to.text(text);
+        to.into_bytes()
+    }
+
+    /// The answer with the path of a job.
+    pub(in super::super) fn job(serial: u32, path: &str) -> Vec<u8> {
+        message(REPLY, &[(SIGNATURE, "g", "o")], Some(serial), &text(path))
+    }
+
+    /// The refusal of a call.
+    pub(in super::super) fn refusal(serial: u32, name: &str, why: &str) -> Vec<u8> {
+        let fields = [(ERROR_NAME, "s", name), (SIGNATURE, "g", "s")];
+        message(ERROR, &fields, Some(serial), &text(why))
+    }
+
+    /// The signal that a job is over.
+    pub(in super::super) fn removed(path: &str, result: &str) -> Vec<u8> {
+        let mut to = Writer::default();
+        to.uint32(4);
+        for word in [path, "some.scope", result] {
+            to.text(word);
+        }
+        let fields = [
+            (PATH, "o", "/x"),
+            (MEMBER, "s", "JobRemoved"),
+            (SIGNATURE, "g", "uoss"),
+        ];
+        message(SIGNAL, &fields, None, &to.into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{sample::message as reply, *};
+
+    const METHOD: Method = Method {
+        destination: "a.b",
+        path: "/a",
+        interface: "a.b.C",
+        name: "Do",
+        signature: "s",
+    };
 
     #[test]
     fn a_call_says_how_long_it_is() {
@@ -244,5 +287,22 @@ mod tests {
         assert_eq!(parse(&changed(15, 0x7f)), Err(Garbled));
         assert_eq!(parse(&reply(REPLY, &[], None, b"")), Err(Garbled));
         assert_eq!(parse(&reply(REPLY, &[(9, "x", "")], Some(1), b"")), Err(Garbled));
+    }
+
+    #[test]
+    fn no_change_of_a_message_makes_us_fall() {
+        let good = sample::removed("/job/1", "done");
+        for at in 0..good.len() {
+            for to in [0, 1, 0x7f, 0x80, 0xff, good[at].wrapping_add(1)] {
+                let mut bytes = good.clone();
+                bytes[at] = to;
+                // Whatever it is now: it is read, or it is refused.
+                let _ = length(&bytes[..PREFIX]);
+                if let Ok(Received::Signal { body, .. }) = parse(&bytes) {
+                    let mut reader = body.reader();
+                    let _ = (reader.uint32(), reader.text(), reader.text(), reader.text());
+                }
+            }
+        }
     }
 }

@@ -75,6 +75,12 @@ pub enum SystemdError {
     Exists(String),
     #[error("systemd put our process into `{found}` instead of `{expected}`")]
     Elsewhere { expected: PathBuf, found: PathBuf },
+    #[error("cannot put our process into `{path}`")]
+    Enter {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error(transparent)]
     Name(#[from] BadName),
 }
