@@ -26,8 +26,8 @@ use crate::{
 };
 use banyan_runtime::{
     container::{
-        Container, ContainerDir, ContainerError, Created, Extras, Found, Launcher, Revive, Running, Settings,
-        open,
+        Container, ContainerDir, ContainerError, Created, Extras, Found, LaunchError, Launcher, Revive,
+        Running, Settings, open,
     },
     sys::host,
 };
@@ -362,11 +362,25 @@ impl Attendant {
         }
     }
 
+    /// A launcher that has settled in the scope that the container and we are in together.
+    fn launcher(&self) -> tokio::task::JoinHandle<Result<Launcher, LaunchError>> {
+        let id = &self.settings.id;
+        let short = id.get(..12).unwrap_or(id).to_owned();
+        let description = format!("Container {} (banyan)", self.settings.name);
+        tokio::task::spawn_blocking(move || {
+            let launcher = Launcher::new(Path::new("/proc/self/exe"))?.in_scope(&short, &description);
+            launcher.settle();
+            Ok(launcher)
+        })
+    }
+
     /// Makes the container and connects it.
     async fn launch(&self) -> Outcome<Container<Created>> {
         let (tell, mut told) = mpsc::unbounded_channel();
         let voice = Voice::new(tell);
         let this = &self.networks;
+        // Where systemd makes the container's scope, it does so while we see to the network.
+        let launcher = self.launcher();
         this.reserve(&self.slot, &self.service)?;
         for key in self.project.networks.keys() {
             this.ensure(key, &voice).await?;
@@ -393,11 +407,12 @@ impl Attendant {
             ..Extras::default()
         };
         let (dir, settings) = (self.dir.clone(), record.settings.clone());
+        let launcher = launcher
+            .await
+            .map_err(|error| Failure::caused(Fault::Internal, "creating failed", &error))?;
         let created = tokio::task::spawn_blocking(move || {
-            let short = settings.id.get(..12).unwrap_or(&settings.id);
-            let launcher = Launcher::new(Path::new("/proc/self/exe"))?
-                .in_scope(short, &format!("Container {} (banyan)", settings.name));
-            if let Some(text) = launcher.settle() {
+            let launcher = launcher?;
+            if let Some(text) = launcher.notice() {
                 say(&warning(text));
             }
             launcher.create(&settings, &dir, extras)
