@@ -60,7 +60,7 @@ impl Launcher {
         direct: Direct,
         before_root: &mut dyn FnMut(i32) -> Result<(), LaunchError>,
     ) -> Result<Handed, LaunchError> {
-        super::launcher::check(settings)?;
+        super::check::check(settings)?;
         let (ours, theirs) = message::pair().map_err(LaunchError::Talk)?;
         let mut helper =
             self.binary
@@ -133,8 +133,8 @@ impl Launcher {
 
     /// Everything before the first process: files, cgroups.
     fn prepare(&self, settings: &Settings, dir: &ContainerDir, cgroup: &Cgroup) -> Result<Task, LaunchError> {
-        super::launcher::prepare(dir)?;
-        super::launcher::write_files(settings, dir, cgroup)?;
+        super::written::prepare(dir)?;
+        super::written::write_files(settings, dir, cgroup)?;
         let rules = super::launcher::rules_of(settings)?;
         cgroup.create(&settings.resources, rules.as_deref())?;
         let bundle = settings.literal();

@@ -1,8 +1,8 @@
 //! A container in the hand: stages as types.
 
 use super::{
-    Activity, ContainerDir, ContainerError, Exit, LaunchError, Settings, TerminalSize,
-    launcher::write_visible, paths,
+    Activity, ContainerDir, ContainerError, Exit, LaunchError, Settings, TerminalSize, paths,
+    written::write_visible,
 };
 use crate::{
     cgroup::{Cgroup, Resources, Stats},

@@ -2,10 +2,11 @@
 
 use super::{
     ContainerDir, LaunchError, Settings,
-    exit::replace,
+    check::check,
     handle::{Container, Created, Running},
     paths,
     record::Record,
+    written::{prepare, write_files},
 };
 use crate::{
     cgroup::{Cgroup, Layout, Seat, Wish},
@@ -358,76 +359,6 @@ pub(super) fn rules_of(settings: &Settings) -> Result<Option<Vec<String>>, Launc
     rules.map(Some).map_err(LaunchError::Inside)
 }
 
-/// Makes its directories; what an earlier run left in them of its end goes.
-pub(super) fn prepare(dir: &ContainerDir) -> Result<(), LaunchError> {
-    dir.prepare().map_err(|cause| LaunchError::Write {
-        path: dir.state.clone(),
-        cause,
-    })?;
-    let _ = std::fs::remove_file(paths::exit(&dir.state));
-    let _ = std::fs::remove_file(paths::lifted(&dir.run));
-    Ok(())
-}
-
-/// What must be there before anything of the container is: should everything be killed, it can be found and removed.
-pub(super) fn write_files(
-    settings: &Settings,
-    dir: &ContainerDir,
-    cgroup: &Cgroup,
-) -> Result<(), LaunchError> {
-    let fail = |path: PathBuf| move |cause| LaunchError::Write { path, cause };
-    let text = serde_json::to_vec(settings)
-        .map_err(std::io::Error::from)
-        .map_err(fail(paths::settings(&dir.state)))?;
-    // Whoever reserved the container has written them.
-    if !std::fs::read(paths::settings(&dir.state)).is_ok_and(|there| there == text) {
-        replace(&paths::settings(&dir.state), &text).map_err(fail(paths::settings(&dir.state)))?;
-    }
-    let record = Record::planned(&settings.id, cgroup).and_then(|record| record.write(&dir.state));
-    record.map_err(fail(paths::record(&dir.state)))?;
-    let files = &settings.files;
-    for (name, content) in [
-        ("hosts", &files.hosts),
-        ("resolv.conf", &files.resolv_conf),
-        ("hostname", &files.hostname),
-    ] {
-        let Some(content) = content else { continue };
-        let path = paths::file(&dir.state, name);
-        write_visible(&path, content).map_err(fail(path.clone()))?;
-    }
-    Ok(())
-}
-
-impl ContainerDir {
-    /// Writes the settings only, so that a container can be found by its name before it is created.
-    ///
-    /// # Errors
-    /// When they cannot be written.
-    pub fn reserve(&self, settings: &Settings) -> Result<(), LaunchError> {
-        let fail = |path: PathBuf| move |cause| LaunchError::Write { path, cause };
-        self.prepare().map_err(fail(self.state.clone()))?;
-        let path = paths::settings(&self.state);
-        let text = serde_json::to_vec(settings)
-            .map_err(std::io::Error::from)
-            .map_err(fail(path.clone()))?;
-        replace(&path, &text).map(drop).map_err(fail(path))
-    }
-}
-
-/// Files a container sees must be readable for all of its users, whatever our umask.
-pub(super) fn write_visible(path: &Path, content: &str) -> std::io::Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    // In place: a running container has this very file mounted.
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.write_all(content.as_bytes())
-}
-
 fn grants_file(grants: &[Grant]) -> Result<Option<OwnedFd>, LaunchError> {
     if grants.is_empty() {
         return Ok(None);
@@ -449,85 +380,4 @@ fn absolute(path: &Path) -> Result<PathBuf, LaunchError> {
         path: path.to_path_buf(),
         cause,
     })
-}
-
-/// Refuses settings that cannot work or would reach the host.
-pub(super) fn check(settings: &Settings) -> Result<(), LaunchError> {
-    let invalid = |text: String| Err(LaunchError::Invalid(text));
-    let plain = |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
-    if settings.id.is_empty() || settings.id.starts_with('.') || !settings.id.chars().all(plain) {
-        return invalid(format!("`{}` cannot be a container's id", settings.id));
-    }
-    if settings.process.arguments.first().is_none_or(String::is_empty) {
-        return invalid("no command is given".to_owned());
-    }
-    if !settings.process.cwd.starts_with('/') {
-        return invalid(format!(
-            "the working directory `{}` must be an absolute path",
-            settings.process.cwd
-        ));
-    }
-    for mount in &settings.mounts {
-        if !mount.target.starts_with('/') || mount.target.trim_matches('/').is_empty() {
-            return invalid(format!(
-                "`{}` cannot be a mount's target: it must be an absolute path below /",
-                mount.target
-            ));
-        }
-        if mount.target.split('/').any(|part| part == "..") {
-            return invalid(format!(
-                "`{}` cannot be a mount's target: it contains `..`",
-                mount.target
-            ));
-        }
-    }
-    if settings
-        .cgroup_parent
-        .as_ref()
-        .is_some_and(|parent| parent.split('/').any(|part| part == ".."))
-    {
-        return invalid("the parent cgroup contains `..`".to_owned());
-    }
-    if let Err(error) = crate::confine::check(&settings.confinement.seccomp) {
-        return invalid(error.to_string());
-    }
-    for name in settings.sysctls.keys() {
-        check_sysctl(name, settings)?;
-    }
-    Ok(())
-}
-
-/// Only parameters that belong to a namespace of the container's own may be set; all others are the host's
-/// (CVE-2022-0811 was a way around such a list).
-fn check_sysctl(name: &str, settings: &Settings) -> Result<(), LaunchError> {
-    const IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    let namespaces = &settings.namespaces;
-    let value = &settings.sysctls[name];
-    let (known, own) = if name.starts_with("net.") {
-        (true, namespaces.net != Namespace::Host)
-    } else if IPC.contains(&name) || name.starts_with("fs.mqueue.") {
-        (true, namespaces.ipc != Namespace::Host)
-    } else {
-        (name == "kernel.domainname", namespaces.uts != Namespace::Host)
-    };
-    let written =
-        !value.contains('\n') && !name.contains('/') && name.split('.').all(|part| !part.is_empty());
-    match (known && written, own) {
-        (true, true) => Ok(()),
-        (true, false) => Err(LaunchError::Invalid(format!(
-            "the kernel parameter `{name}` cannot be set in a container that shares the host's namespace of it"
-        ))),
-        (false, _) => Err(LaunchError::Invalid(format!(
-            "the kernel parameter `{name}` is not a container's own"
-        ))),
-    }
 }

@@ -14,6 +14,7 @@
 
 mod activity;
 mod bundle;
+mod check;
 mod dir;
 mod direct;
 mod error;
@@ -25,6 +26,7 @@ mod launcher;
 mod open;
 pub(crate) mod record;
 mod settings;
+mod written;
 
 pub use crate::{
     failure::{Failure, Step},
