@@ -11,22 +11,27 @@
 //! Deliberately absent: threaded cgroups, real-time group scheduling on v2 (the kernel has none).
 
 mod devices;
+mod directory;
+mod error;
 mod layout;
 mod place;
 mod resources;
 mod scope;
+mod seat;
 mod stats;
 pub mod systemd;
 mod tree;
 mod v1;
 mod v2;
 
+pub use error::CgroupError;
 pub use layout::{Hierarchy, Layout};
-pub(crate) use place::{Seat, Wish};
+pub(crate) use place::Wish;
 pub use resources::{BlockDevice, Resources, Weight};
 pub(crate) use scope::Wanted;
+pub(crate) use seat::Seat;
 pub use stats::Stats;
-pub use tree::{Cgroup, CgroupError};
+pub use tree::Cgroup;
 
 use serde::{Deserialize, Serialize};
 
