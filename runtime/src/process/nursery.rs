@@ -90,7 +90,9 @@ impl Nursery {
 
     /// Lets them go, until many are [expected](Self::expect) again.
     pub(crate) fn rest(&self) {
-        *self.lock() = Living::default();
+        let gone = std::mem::take(&mut *self.lock());
+        // Their ends are waited for; meanwhile others may ask.
+        drop(gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, Living> {
