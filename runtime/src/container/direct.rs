@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     cgroup::{
-        Cgroup, CgroupError, Wanted,
+        Cgroup, CgroupError, Resources, Wanted,
         systemd::{self, SystemdError},
     },
     failure::{At, Step},
@@ -80,18 +80,25 @@ impl Launcher {
         // It ends as soon as it has answered.
         let _ = helper.wait();
         let (cgroup, made) = made?;
-        let result = made.and_then(|(pid, pidfd, channel)| {
-            let ready = self.accompany(settings, dir, &cgroup, pid, &channel, before_root);
-            if ready.is_err() {
-                let _ = pidfd::signal(&pidfd, libc::SIGKILL);
-                let _ = pidfd::reap(pidfd.as_fd(), true);
-            }
-            Ok(Handed {
-                pid,
-                terminal: ready?,
-                pidfd,
-            })
-        });
+        let exactly = |made| match counts_helper(&cgroup, &settings.resources) {
+            // Now the container is alone there.
+            Some(_) => cgroup.write_limits(&settings.resources).map(|()| made),
+            None => Ok(made),
+        };
+        let result = made
+            .and_then(|made| Ok(exactly(made)?))
+            .and_then(|(pid, pidfd, channel)| {
+                let ready = self.accompany(settings, dir, &cgroup, pid, &channel, before_root);
+                if ready.is_err() {
+                    let _ = pidfd::signal(&pidfd, libc::SIGKILL);
+                    let _ = pidfd::reap(pidfd.as_fd(), true);
+                }
+                Ok(Handed {
+                    pid,
+                    terminal: ready?,
+                    pidfd,
+                })
+            });
         if result.is_err() {
             let _ = cgroup.remove();
         }
@@ -136,7 +143,8 @@ impl Launcher {
         super::written::prepare(dir)?;
         super::written::write_files(settings, dir, cgroup)?;
         let rules = super::launcher::rules_of(settings)?;
-        cgroup.create(&settings.resources, rules.as_deref())?;
+        let roomy = counts_helper(&cgroup, &settings.resources);
+        cgroup.create(roomy.as_ref().unwrap_or(&settings.resources), rules.as_deref())?;
         let bundle = settings.literal();
         let mut plan = self.plan(settings, dir, cgroup, &super::Extras::default())?;
         plan.join_user = bundle.is_some_and(|bundle| bundle.join_user.is_some());
@@ -194,6 +202,15 @@ impl Launcher {
             }
         }
     }
+}
+
+/// The limits with one process more, where the helper is in the container's scope while it clones it.
+fn counts_helper(cgroup: &Cgroup, limits: &Resources) -> Option<Resources> {
+    let pids = limits.pids.filter(|most| *most > 0 && cgroup.unit.is_some())?;
+    Some(Resources {
+        pids: Some(pids.saturating_add(1)),
+        ..limits.clone()
+    })
 }
 
 type Made = (i32, OwnedFd, OwnedFd);
