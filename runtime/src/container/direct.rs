@@ -143,7 +143,7 @@ impl Launcher {
         super::written::prepare(dir)?;
         super::written::write_files(settings, dir, cgroup)?;
         let rules = super::launcher::rules_of(settings)?;
-        let roomy = counts_helper(&cgroup, &settings.resources);
+        let roomy = counts_helper(cgroup, &settings.resources);
         cgroup.create(roomy.as_ref().unwrap_or(&settings.resources), rules.as_deref())?;
         let bundle = settings.literal();
         let mut plan = self.plan(settings, dir, cgroup, &super::Extras::default())?;
