@@ -175,6 +175,10 @@ async fn serve(roots: &Roots, project: &ProjectName) -> io::Result<()> {
     if let Err(failure) = observe::adopt(&engine).await {
         tracing::error!(?failure, "not everything that runs could be adopted");
     }
+    if engine.keepers().iter().any(|keeper| keeper.is_active()) {
+        // Brought back to watch what runs; whoever wants more of it connects.
+        give_memory_back(&engine).await;
+    }
     say_ready()?;
     let clients = Arc::new(AtomicUsize::new(0));
     let left = Arc::new(Notify::new());

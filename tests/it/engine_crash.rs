@@ -39,6 +39,13 @@ services:
     wait_until(5, "the page again, at the same port", || {
         http_get(port, "/index.html").ok()
     });
+    // Before any command connects.
+    let back = engines(&project).remove(0);
+    assert_eq!(
+        shims_of(&back),
+        [""; 0],
+        "shims for containers that nobody asks for"
+    );
     assert_eq!(project.id("web"), id);
     assert_eq!(
         project.ok(&["logs", "--no-log-prefix"]),
