@@ -80,25 +80,24 @@ impl Launcher {
         // It ends as soon as it has answered.
         let _ = helper.wait();
         let (cgroup, made) = made?;
-        let exactly = |made| match counts_helper(&cgroup, &settings.resources) {
-            // Now the container is alone there.
-            Some(_) => cgroup.write_limits(&settings.resources).map(|()| made),
-            None => Ok(made),
-        };
-        let result = made
-            .and_then(|made| Ok(exactly(made)?))
-            .and_then(|(pid, pidfd, channel)| {
-                let ready = self.accompany(settings, dir, &cgroup, pid, &channel, before_root);
-                if ready.is_err() {
-                    let _ = pidfd::signal(&pidfd, libc::SIGKILL);
-                    let _ = pidfd::reap(pidfd.as_fd(), true);
-                }
-                Ok(Handed {
-                    pid,
-                    terminal: ready?,
-                    pidfd,
-                })
-            });
+        let result = made.and_then(|(pid, pidfd, channel)| {
+            // In a scope the helper counted until now.
+            let limited = match cgroup.unit {
+                Some(_) => cgroup.write_limits(&settings.resources).map_err(Into::into),
+                None => Ok(()),
+            };
+            let ready =
+                limited.and_then(|()| self.accompany(settings, dir, &cgroup, pid, &channel, before_root));
+            if ready.is_err() {
+                let _ = pidfd::signal(&pidfd, libc::SIGKILL);
+                let _ = pidfd::reap(pidfd.as_fd(), true);
+            }
+            Ok(Handed {
+                pid,
+                terminal: ready?,
+                pidfd,
+            })
+        });
         if result.is_err() {
             let _ = cgroup.remove();
         }
@@ -143,7 +142,10 @@ impl Launcher {
         super::written::prepare(dir)?;
         super::written::write_files(settings, dir, cgroup)?;
         let rules = super::launcher::rules_of(settings)?;
-        let roomy = counts_helper(cgroup, &settings.resources);
+        let roomy = cgroup
+            .unit
+            .is_some()
+            .then(|| for_any_number_of_processes(&settings.resources));
         cgroup.create(roomy.as_ref().unwrap_or(&settings.resources), rules.as_deref())?;
         let bundle = settings.literal();
         let mut plan = self.plan(settings, dir, cgroup, &super::Extras::default())?;
@@ -204,13 +206,14 @@ impl Launcher {
     }
 }
 
-/// The limits with one process more, where the helper is in the container's scope while it clones it.
-fn counts_helper(cgroup: &Cgroup, limits: &Resources) -> Option<Resources> {
-    let pids = limits.pids.filter(|most| *most > 0 && cgroup.unit.is_some())?;
-    Some(Resources {
-        pids: Some(pids.saturating_add(1)),
+/// The limits without that of processes: the helper is in the container's scope while it clones it, and may be one too many.
+fn for_any_number_of_processes(limits: &Resources) -> Resources {
+    let mut roomy = Resources {
+        pids: Some(-1),
         ..limits.clone()
-    })
+    };
+    roomy.unified.retain(|file, _| file != "pids.max");
+    roomy
 }
 
 type Made = (i32, OwnedFd, OwnedFd);

@@ -130,17 +130,21 @@ fn systemd_makes_the_scope_that_a_bundle_names() {
             .then_some(())
     });
     // One process is enough room, also while it is made by another.
-    let unit = format!("test-{id}.scope");
-    let bundle = place.bundle("alone", "exec sleep 1000", |config| {
-        config["linux"]["cgroupsPath"] = json!(format!("banyantest-a.slice:test:{id}"));
-        config["linux"]["resources"] = json!({ "pids": { "limit": 1 } });
-    });
-    let bundle = bundle.to_str().unwrap();
-    place.ok(&["--systemd-cgroup", "run", "--detach", "--bundle", bundle, &id]);
-    assert_eq!(
-        (file("pids.max"), property(&unit, "TasksMax")),
-        ("1".to_owned(), "1".to_owned())
-    );
-    place.ok(&["delete", "--force", &id]);
+    for (name, limit, unified) in [
+        ("alone", json!(1), json!({})),
+        ("alone-by-file", json!(null), json!({ "pids.max": "1" })),
+    ] {
+        let bundle = place.bundle(name, "exec sleep 1000", |config| {
+            config["linux"]["cgroupsPath"] = json!(format!("banyantest-a.slice:test:{id}"));
+            config["linux"]["resources"] = json!({ "pids": { "limit": limit }, "unified": unified });
+        });
+        let bundle = bundle.to_str().unwrap();
+        place.ok(&["--systemd-cgroup", "run", "--detach", "--bundle", bundle, &id]);
+        assert_eq!(
+            (file("pids.max"), property(&unit, "TasksMax")),
+            ("1".to_owned(), "1".to_owned())
+        );
+        place.ok(&["delete", "--force", &id]);
+    }
     systemctl(&["stop", "banyantest.slice"]);
 }
