@@ -173,7 +173,7 @@ fn remove_tree_once(path: &Path) -> rustix::io::Result<()> {
     rustix::fs::rmdir(path)
 }
 
-/// The kernel offers no event for "the last dying process has left" on v1.
+/// The kernel offers no event for "the last dying process has left" on v1, and systemd none that costs less.
 pub(super) fn pause_ten_milliseconds() {
     std::thread::sleep(std::time::Duration::from_millis(10));
 }

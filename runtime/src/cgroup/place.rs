@@ -19,6 +19,7 @@
 
 use super::{
     Cgroup, Layout,
+    directory::pause_ten_milliseconds,
     scope::{SLICE, Wanted, is_populated, of_process},
     systemd::{self, Scope, SystemdError},
 };
@@ -82,8 +83,8 @@ impl Place {
         move_in(layout, &scope, description, own).map(Self::Scope)
     }
 
-    /// The cgroup of a container; `shim` gives its shim's process id, if that is needed. systemd is asked for a scope if the container gets one
-    /// of its own; if it does not make one, the root is the place, and the error says why.
+    /// The cgroup of a container; `shim` gives its shim's process id, if that is needed. systemd is asked for a scope if the
+    /// container gets one of its own; if it does not make one, the root is the place, and the error says why.
     pub(super) fn cgroup<E>(
         &self,
         layout: &Layout,
@@ -143,7 +144,7 @@ fn move_in(layout: &Layout, scope: &Scope, description: &str, pid: i32) -> Resul
         if !is_populated(&directory) || has_containers(&directory) {
             break;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        pause_ten_milliseconds();
     }
     // The second time, what was there when we looked has gone before we were in.
     for _ in 0..2 {

@@ -263,6 +263,7 @@ impl Launcher {
             revive: None,
             ..self.plan(&settings, dir, &record.cgroup, &Extras::default())?
         };
+        // Rare, and often when nobody expects containers.
         let mut started = start_shim(&self.binary, None)?;
         if let Some(shim) = started.shim.pid() {
             record.cgroup.take_in(shim);

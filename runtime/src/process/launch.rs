@@ -147,7 +147,7 @@ impl Started {
     /// Waits until the container stands at the barrier (or was taken over); gives its pidfd if that came along.
     pub(crate) fn created(&mut self) -> Result<(Hello, Option<OwnedFd>), LaunchError> {
         let mut result = None;
-        while result.is_none() || !self.shim.is_known() {
+        while result.is_none() || self.shim.pid().is_none() {
             match message::receive::<Reply>(&self.socket).map_err(LaunchError::Talk)? {
                 Some((Reply::Born { pid }, _)) => self.shim = Offspring::of(pid),
                 Some((Reply::Created(hello), descriptors)) => {
@@ -163,13 +163,13 @@ impl Started {
 
     /// Ends a shim whose container was not created, and reaps it; false when there never was one.
     pub(crate) fn give_up(mut self) -> bool {
-        if !self.shim.is_known() {
+        if self.shim.pid().is_none() {
             // A zygote names its offspring whatever becomes of it.
             let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
             let _ = self.created();
         }
         drop(self.socket);
-        let was_there = self.shim.is_known();
+        let was_there = self.shim.pid().is_some();
         self.shim.wait();
         was_there
     }

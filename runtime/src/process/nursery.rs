@@ -20,11 +20,6 @@ impl Offspring {
         Self(Pid::from_raw(pid))
     }
 
-    /// Whether its process id is known yet.
-    pub(crate) fn is_known(&self) -> bool {
-        self.0.is_some()
-    }
-
     /// Its process id, when that is known and it was not waited for.
     pub(crate) fn pid(&self) -> Option<i32> {
         self.0.map(|pid| pid.as_raw_nonzero().get())
